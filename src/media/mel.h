@@ -1,0 +1,75 @@
+/* mel.h - log-mel features, what an audio tower sees of a clip.
+ *
+ *     frame    hop apart, windowed (periodic Hann), |FFT|
+ *     mel      triangles equally wide on the mel scale, summed over the magnitudes
+ *     log      log(mel + floor), less mean, divided by deviation where the checkpoint has them
+ *
+ * Gemma 4: 16 kHz, 320-sample frames every 160, FFT 512, 128 bins, floor 0.001, 160 zeros in
+ * front.  Gemma 3n differs in the numbers and in max(mel, floor); its settings fit the struct.
+ *
+ *     S samples   F frames   M mel bins
+ */
+#ifndef MEDIA_MEL_H
+#define MEDIA_MEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { MEL_BINS_MAX = 512 };
+
+/* How the floor keeps the logarithm finite. */
+enum mel_floor { MEL_FLOOR_ADDED, MEL_FLOOR_MAXIMUM };
+
+/* Which sample of a frame's reach must be real for the frame to count. */
+enum mel_validity { MEL_VALID_LAST, MEL_VALID_FIRST };
+
+struct mel_config {
+    int rate;                      /* Hz */
+    int bins;                      /* M */
+    int frame, hop, fft;           /* samples; fft is a power of two */
+    int pad_left;                  /* zeros in front of the clip */
+    int pad_multiple;              /* a clip is filled with zeros to a multiple of this */
+    double low_hz, high_hz;        /* where the first triangle begins and the last ends */
+    double preemphasis;            /* 0: none */
+    bool preemphasis_htk;          /* the first sample of each frame is scaled by 1 - preemphasis */
+    double scale;                  /* the samples are multiplied by this */
+    double floor;
+    enum mel_floor floor_rule;
+    enum mel_validity validity;
+    int64_t samples_max;           /* the longest clip the model is made for */
+    int subsample;                 /* frames a soft token, 4: two strides of two */
+    bool has_mean, has_deviation;
+    double mean[MEL_BINS_MAX];     /* [M] */
+    double deviation[MEL_BINS_MAX];
+};
+
+/* Gemma 4's settings. */
+void mel_config_gemma4(struct mel_config *c);
+
+/* Read the settings of the checkpoint folder `dir`: "feature_extractor" in processor_config.json,
+ * else preprocessor_config.json, else Gemma 4's own.  Settings that would change the features and
+ * cannot be honoured are errors (ERR_USAGE) that name the key. */
+int mel_config_read(struct mel_config *c, const char *dir, struct err *e) MUST_CHECK;
+
+struct mel;                        /* tables for one config; shared by threads, never written */
+
+struct mel *mel_new(const struct mel_config *c, struct err *e) MUST_CHECK;
+void mel_free(struct mel *m);
+const struct mel_config *mel_settings(const struct mel *m);
+
+/* F of a clip of S samples alone in a batch, its padding to pad_multiple included. */
+int mel_frames(const struct mel *m, int64_t samples);
+/* How many of these frames are real: the first so many. */
+int mel_frames_valid(const struct mel *m, int64_t samples);
+
+/* Compute the first `frames` frames of a clip into out [F,M]; those that are not real are zero,
+ * as are all beyond the clip's end.  Thread-safe. */
+void mel_compute(const struct mel *m, const float *x, int64_t samples, int frames, float *out);
+
+/* Soft tokens of F frames: ceil(ceil(F / 2) / 2).  Of the valid frames: how many a clip takes in
+ * the text.  Of the padded frames: how many the tower makes. */
+int mel_soft_tokens(const struct mel *m, int frames);
+
+#endif

@@ -1,0 +1,77 @@
+/* data_testing.h - what tests of the data side share: Gemma's chat format on a small tokenizer, mel
+ * features, and folders with records and clips. */
+#ifndef DATA_TESTING_H
+#define DATA_TESTING_H
+
+#include "testing.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "data/sample.h"
+
+struct kit {
+    struct tokenizer *tokenizer;
+    struct chat_format chat;
+    struct mel *mel;
+    struct data_format format;
+    char *folder;
+};
+
+static inline void kit_open(struct kit *k)
+{
+    struct err e = {0};
+    struct mel_config mel;
+    memset(k, 0, sizeof *k);
+    mel_config_gemma4(&mel);
+    k->mel = mel_new(&mel, &e);
+    k->tokenizer = tokenizer_open("tests/data/text/gemma.json", &e);
+    assert_ok(e);
+    assert_int_equal(chat_format_init(&k->chat, "gemma4", NULL, k->tokenizer, &e), 0);
+    k->format =
+        (struct data_format){.chat = &k->chat, .mel = k->mel, .pad_id = 0, .max_tokens = 500};
+    k->folder = testing_folder();
+}
+
+static inline void kit_close(struct kit *k)
+{
+    struct err e = {0};
+    mel_free(k->mel);
+    tokenizer_free(k->tokenizer);
+    assert_int_equal(dir_remove(k->folder, &e), 0);
+    free(k->folder);
+}
+
+/* Write a file into the kit's folder; the caller frees its path. */
+static inline char *kit_write(const struct kit *k, const char *name, const void *bytes, size_t size)
+{
+    struct err e = {0};
+    char *path = path_join(k->folder, name);
+    assert_int_equal(file_write(path, bytes, size, &e), 0);
+    return path;
+}
+
+/* A WAV file of 16 kHz: a tone of this loudness, different for every `pitch`. */
+static inline void kit_write_tone(const struct kit *k, const char *name, int samples, double level,
+                                  int pitch)
+{
+    size_t size = 44 + 2 * (size_t)samples;
+    unsigned char *wav = xcalloc(1, size);
+    static const unsigned char head[44] = {'R', 'I', 'F',  'F',  0,   0,   0,   0,    'W', 'A', 'V',
+                                           'E', 'f', 'm',  't',  ' ', 16,  0,   0,    0,   1,   0,
+                                           1,   0,   0x80, 0x3e, 0,   0,   0,   0x7d, 0,   0,   2,
+                                           0,   16,  0,    'd',  'a', 't', 'a', 0,    0,   0,   0};
+    memcpy(wav, head, 44);
+    for (int i = 0; i < 4; i++) {
+        wav[4 + i] = (unsigned char)((size - 8) >> (8 * i));
+        wav[40 + i] = (unsigned char)((size - 44) >> (8 * i));
+    }
+    for (int i = 0; i < samples; i++) {
+        int v = (int)lrint(32767 * level * sin(2 * M_PI * (200 + pitch) * i / 16000));
+        wav[44 + 2 * i] = (unsigned char)(v & 0xff);
+        wav[45 + 2 * i] = (unsigned char)(v >> 8 & 0xff);
+    }
+    free(kit_write(k, name, wav, size));
+    free(wav);
+}
+
+#endif
