@@ -22,8 +22,11 @@ WARN    := -Wall -Wextra -Wshadow -Werror
 COMMON  := $(TARGET) -O2 -g1 -UNDEBUG -fno-sanitize=undefined -MMD -MP -Isrc
 CFLAGS_ALL   := -std=c17 $(COMMON) -D_POSIX_C_SOURCE=200809L -D_XOPEN_SOURCE=700 \
                 -D_DARWIN_C_SOURCE $(WARN) -Wconversion -Wstrict-prototypes \
-                -Wmissing-prototypes -Wvla -isystem $(BUILD)/headers
+                -Wmissing-prototypes -Wvla -Wno-enum-float-conversion \
+                -isystem $(BUILD)/headers
 CXXFLAGS_ALL := -std=c++20 $(COMMON) $(WARN) -isystem $(MLX)/include
+
+.DELETE_ON_ERROR:
 
 $(BUILD)/attune: $(OBJ) scripts/macos-stubs
 	@scripts/macos-stubs $(BUILD) $(MLX)/lib/libmlx.dylib $(OBJ)

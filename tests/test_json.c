@@ -11,9 +11,10 @@ static void test_json__reads_and_gets(void **state)
 {
     (void)state;
     struct err e = {0};
-    json_t *o = parse("{\"i\": 7, \"r\": 2.5, \"whole\": 4.0, \"s\": \"x\", \"b\": true, \"n\": null,"
-                      "\"a\": [1], \"o\": {\"k\": 1}}",
-                      &e);
+    json_t *o =
+        parse("{\"i\": 7, \"r\": 2.5, \"whole\": 4.0, \"s\": \"x\", \"b\": true, \"n\": null"
+              ",\"a\": [1], \"o\": {\"k\": 1}}",
+              &e);
     assert_ok(e);
     assert_int_equal(json_get_int(o, "i", 0, &e), 7);
     assert_int_equal(json_get_int(o, "whole", 0, &e), 4);
@@ -64,10 +65,14 @@ static void test_json__errors_have_places(void **state)
     static const struct {
         const char *text, *error;
     } bad[] = {
-        {"{\"a\": 1,\n \"a\": 2}", "a.json:2:4: duplicate"}, {"{\"a\": }", "a.json:1:7: "},
-        {"[1, 2", "a.json:1:"},          {"[1] x", "a.json:1:5: "},
-        {"", "a.json:"},                 {"[\"\xff\"]", "a.json:1:"},
-        {"[99999999999999999999]", "a.json:1:"}, {"[NaN]", "a.json:1:"},
+        {"{\"a\": 1,\n \"a\": 2}", "a.json:2:4: duplicate"},
+        {"{\"a\": }", "a.json:1:7: "},
+        {"[1, 2", "a.json:1:"},
+        {"[1] x", "a.json:1:5: "},
+        {"", "a.json:"},
+        {"[\"\xff\"]", "a.json:1:"},
+        {"[99999999999999999999]", "a.json:1:"},
+        {"[NaN]", "a.json:1:"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = {0};
@@ -98,7 +103,7 @@ static void test_json__writes_compact_and_pretty(void **state)
     json_put_double(o, "inf", INFINITY);
     json_put_bool(o, "yes", true);
     json_put_str(o, "s", "q\"\\\n\t\x01\xc3\xa9");
-    json_put_str(o, "bad", "a\xff" "b\xc3");
+    json_put_str(o, "bad", "a\xff\x62\xc3");
     json_put_str(o, "null", NULL);
     json_put(o, "empty", json_array());
     json_array_append_new(a, json_integer(1));
@@ -109,7 +114,7 @@ static void test_json__writes_compact_and_pretty(void **state)
     assert_string_equal(b.data,
                         "{\"z\":-3,\"third\":0.333333333,\"two\":2.0,\"small\":1e-30,\"inf\":null,"
                         "\"yes\":true,\"s\":\"q\\\"\\\\\\n\\t\\u0001\xc3\xa9\","
-                        "\"bad\":\"a\xef\xbf\xbd" "b\xef\xbf\xbd\",\"null\":null,\"empty\":[],"
+                        "\"bad\":\"a\xef\xbf\xbd\x62\xef\xbf\xbd\",\"null\":null,\"empty\":[],"
                         "\"a\":[1,{}]}");
     json_decref(o);
 

@@ -1,13 +1,5 @@
 /* The operators of the binding against numbers worked out by hand. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "testing.h"
 
 #include "mx/mx.h"
 
@@ -206,7 +198,8 @@ static void test_mx__shapes(void **state)
     expect(mx_pad(x, 1, 1, 0, 9), FLOATS(9, 1, 2, 3, 9, 4, 5, 6), SHAPE(2, 4));
     expect(mx_repeat(x, 2, 0), FLOATS(1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6), SHAPE(4, 3));
     mx_array two[] = {x, mx_scale(x, 10)};
-    expect(mx_concatenate(two, 2, 1), FLOATS(1, 2, 3, 10, 20, 30, 4, 5, 6, 40, 50, 60), SHAPE(2, 6));
+    expect(mx_concatenate(two, 2, 1), FLOATS(1, 2, 3, 10, 20, 30, 4, 5, 6, 40, 50, 60),
+           SHAPE(2, 6));
     expect(mx_stack(two, 2, 1), FLOATS(1, 2, 3, 10, 20, 30, 4, 5, 6, 40, 50, 60), SHAPE(2, 2, 3));
     assert_int_equal(mx_dim(x, -1), 3);
     assert_int_equal(mx_size(x), 6);
@@ -244,7 +237,8 @@ static void test_mx__products(void **state)
     expect(mx_matmul(x, y), FLOATS(14, 32, 32, 77), SHAPE(2, 2));
     expect(mx_addmm(mx_float(1), x, y, 2, 10), FLOATS(38, 74, 74, 164), SHAPE(2, 2));
     /* One channel: a correlation of (1,2,3,4) with (1,10), stride 1 and 2, then padded. */
-    mx_array s = floats(FLOATS(1, 2, 3, 4), SHAPE(1, 4, 1)), w = floats(FLOATS(1, 10), SHAPE(1, 2, 1));
+    mx_array s = floats(FLOATS(1, 2, 3, 4), SHAPE(1, 4, 1));
+    mx_array w = floats(FLOATS(1, 10), SHAPE(1, 2, 1));
     expect(mx_conv1d(s, w, 1, 0, 1, 1), FLOATS(21, 32, 43), SHAPE(1, 3, 1));
     expect(mx_conv1d(s, w, 2, 0, 1, 1), FLOATS(21, 43), SHAPE(1, 2, 1));
     expect(mx_conv1d(s, w, 1, 1, 1, 1), FLOATS(10, 21, 32, 43, 4), SHAPE(1, 5, 1));
@@ -329,8 +323,8 @@ static void test_mx__random_is_a_function_of_the_key(void **state)
                      0);
     for (int i = 0; i < 100; i++)
         assert_true(a[i] >= 3 && a[i] < 4);
-    assert_int_equal(mx_read(mx_random_bernoulli_(k1, 0.25, SHAPE(100)), MX_FLOAT32, a, sizeof a, &e),
-                     0);
+    mx_array bits = mx_random_bernoulli_(k1, 0.25, SHAPE(100));
+    assert_int_equal(mx_read(bits, MX_FLOAT32, a, sizeof a, &e), 0);
     int ones = 0;
     for (int i = 0; i < 100; i++)
         ones += a[i] != 0.0f;

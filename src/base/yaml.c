@@ -29,8 +29,7 @@ static int next(struct reader *r, yaml_event_t *event)
         return 0;
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_READER_ERROR)
-        return err_set(r->e, ERR_USAGE, "%s: byte %zu: %s", r->file, p->problem_offset,
-                       p->problem);
+        return err_set(r->e, ERR_USAGE, "%s: byte %zu: %s", r->file, p->problem_offset, p->problem);
     yaml_mark_t at = p->problem_mark;
     return fail_at(r, at, p->problem ? p->problem : "not valid YAML");
 }
@@ -106,8 +105,7 @@ static int read_entries(struct reader *r, struct yaml *v)
     size_t capacity = 0, key_capacity = 0;
     yaml_event_t event;
     while (!next(r, &event)) {
-        bool is_end = event.type == YAML_SEQUENCE_END_EVENT ||
-                      event.type == YAML_MAPPING_END_EVENT;
+        bool is_end = event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
         if (is_end) {
             yaml_event_delete(&event);
             return 0;

@@ -33,18 +33,31 @@
 extern "C" {
 #endif
 
-typedef struct mx_array { uint64_t id; } mx_array;      /* slot and generation; {0} is "none" */
+typedef struct mx_array {
+    uint64_t id;
+} mx_array; /* slot and generation; {0} is "none" */
 #define MX_NONE ((mx_array){0})
 
 enum mx_dtype {
-    MX_BOOL, MX_UINT8, MX_UINT16, MX_UINT32, MX_UINT64, MX_INT8, MX_INT16, MX_INT32, MX_INT64,
-    MX_FLOAT16, MX_BFLOAT16, MX_FLOAT32, MX_FLOAT64,
+    MX_BOOL,
+    MX_UINT8,
+    MX_UINT16,
+    MX_UINT32,
+    MX_UINT64,
+    MX_INT8,
+    MX_INT16,
+    MX_INT32,
+    MX_INT64,
+    MX_FLOAT16,
+    MX_BFLOAT16,
+    MX_FLOAT32,
+    MX_FLOAT64,
 };
 enum { MX_DIMS_MAX = 8 };
 
 /* ---------------------------------------------------------------- device -- */
 
-enum mx_device { MX_CPU, MX_GPU };                      /* GPU: Metal or CUDA, whichever is built in */
+enum mx_device { MX_CPU, MX_GPU };                      /* GPU: Metal or CUDA, as built */
 bool mx_has_gpu(void);
 int mx_use_device(enum mx_device d, struct err *e) MUST_CHECK;  /* call before the first array */
 enum mx_device mx_device(void);
@@ -55,7 +68,7 @@ int mx_thread_count(void);                              /* threads the BLAS uses
 /* ---------------------------------------------------------------- scopes -- */
 
 void mx_enter(void);
-mx_array mx_leave(mx_array keep);                       /* `keep` (or MX_NONE) moves one scope out */
+mx_array mx_leave(mx_array keep);                       /* `keep` moves one scope out */
 void mx_leave_n(const mx_array *keep, int n);
 int mx_live(void);                                      /* arrays alive, slots included */
 
@@ -76,7 +89,7 @@ int mx_check(struct err *e) MUST_CHECK;
 /* ----------------------------------------------------------------- slots -- */
 
 mx_array mx_slot(mx_array value);                       /* value may be MX_NONE: set it later */
-/* Not inside a differentiated or checkpointed function; inside a compiled one only for its state. */
+/* Not inside a differentiated or checkpointed function; in a compiled one only for its state. */
 void mx_set(mx_array slot, mx_array value);
 void mx_slot_free(mx_array slot);
 
@@ -85,8 +98,8 @@ void mx_slot_free(mx_array slot);
 /* Copy `data` (row-major, `n` dims) into a new array. */
 mx_array mx_from(const void *data, enum mx_dtype dtype, const int *shape, int n);
 /* Wrap memory without a copy where the device can; `done(arg)` is called when MLX is through. */
-mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n,
-                 void (*done)(void *arg), void *arg);
+mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n, void (*done)(void *arg),
+                 void *arg);
 mx_array mx_float(double v);                            /* 0-d float32 */
 mx_array mx_int(int v);                                 /* 0-d int32 */
 
@@ -121,7 +134,10 @@ int mx_item(mx_array x, double *out, struct err *e) MUST_CHECK;
  * that are differentiated, checkpointed or compiled as state are listed with the transform. */
 typedef void (*mx_fn)(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out);
 
-struct mx_arrays { const mx_array *at; int n; };
+struct mx_arrays {
+    const mx_array *at;
+    int n;
+};
 
 /* Run `fn` and differentiate out[0] (a scalar) by the slots `wrt`: grads[i] belongs to wrt.at[i].
  * All `n_out` outputs are returned (the others as auxiliary values).  Runs in its own scope.
@@ -140,12 +156,13 @@ void mx_value_and_grad(mx_fn fn, void *arg, struct mx_arrays in, struct mx_array
 void mx_checkpoint(mx_fn fn, const void *arg, size_t arg_bytes, struct mx_arrays in,
                    struct mx_arrays params, mx_array *out, int n_out);
 
-/* Run `fn` with a backward pass of its own: `vjp` gets in = {inputs, outputs, cotangents} and writes
- * one cotangent for each input, MX_NONE for "zero".  `arg` is copied as in mx_checkpoint. */
+/* Run `fn` with a backward pass of its own: `vjp` gets in = {inputs, outputs, cotangents} and
+ * writes one cotangent for each input, MX_NONE for "zero".  `arg` is copied as in mx_checkpoint. */
 void mx_custom_vjp(mx_fn fn, mx_fn vjp, const void *arg, size_t arg_bytes, struct mx_arrays in,
                    mx_array *out, int n_out);
 
-/* A compiled function: traced once for each new set of input shapes, then replayed.  The slots
+/* A compiled function: traced once for each new set of input shapes, then replayed; on GPUs its
+ * element-wise operators are fused into kernels, too.  The slots
  * `state` are inputs, and what `fn` gave them by mx_set are outputs: after a call they hold it.
  * All other slots and arrays that `fn` reads are constants from the first call on; they are shared,
  * not copied, and should have been evaluated.  `arg` must outlive the compiled function. */
@@ -199,6 +216,8 @@ mx_array mx_sin(mx_array x);
 mx_array mx_cos(mx_array x);
 mx_array mx_tanh(mx_array x);
 mx_array mx_sigmoid(mx_array x);
+mx_array mx_silu(mx_array x);                           /* nn.silu */
+mx_array mx_gelu_approx(mx_array x);                    /* nn.gelu_approx */
 mx_array mx_erf(mx_array x);
 mx_array mx_floor(mx_array x);
 mx_array mx_clip(mx_array x, mx_array lo, mx_array hi); /* either bound may be MX_NONE */

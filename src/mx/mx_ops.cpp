@@ -3,6 +3,7 @@
  * The three tables at the top are most of them; what follows adds defaults, axis arguments and the
  * few that MLX does not have as such (index, windows, random_fold).
  */
+#include "mx/mx_cpu.hpp"
 #include "mx/mx_state.hpp"
 
 #include <cmath>
@@ -13,6 +14,16 @@ using namespace mxb;
     mx_array mx_##name(mx_array x)                                                                 \
     {                                                                                              \
         return attempt(#name, [&] { return core::name(in(x)); });                                  \
+    }
+
+/* Those that MLX computes slowly on a processor. */
+#define FAST_UNARY(name)                                                                           \
+    mx_array mx_##name(mx_array x)                                                                 \
+    {                                                                                              \
+        return attempt(#name, [&] {                                                                \
+            const core::array &a = in(x);                                                          \
+            return is_fast(a) ? fast_##name(a) : core::name(a);                                    \
+        });                                                                                        \
     }
 
 #define BINARY(name)                                                                               \
@@ -29,7 +40,7 @@ using namespace mxb;
 
 UNARY(negative)
 UNARY(abs)
-UNARY(exp)
+FAST_UNARY(exp)
 UNARY(log)
 UNARY(log1p)
 UNARY(sqrt)
@@ -37,8 +48,8 @@ UNARY(rsqrt)
 UNARY(square)
 UNARY(sin)
 UNARY(cos)
-UNARY(tanh)
-UNARY(sigmoid)
+FAST_UNARY(tanh)
+FAST_UNARY(sigmoid)
 UNARY(erf)
 UNARY(floor)
 UNARY(isfinite)
@@ -68,7 +79,6 @@ REDUCTION(mean)
 REDUCTION(max)
 REDUCTION(min)
 REDUCTION(argmax)
-REDUCTION(logsumexp)
 
 /* -------------------------------------------------------------- creation -- */
 
@@ -154,9 +164,52 @@ mx_array mx_all(mx_array x)
     return attempt("all", [&] { return core::all(in(x), false); });
 }
 
+static bool is_last(const core::array &x, int axis)
+{
+    return axis == -1 || axis == static_cast<int>(x.ndim()) - 1;
+}
+
 mx_array mx_softmax(mx_array x, int axis)
 {
-    return attempt("softmax", [&] { return core::softmax(in(x), axis, true); });
+    return attempt("softmax", [&] {
+        const core::array &a = in(x);
+        return is_fast(a) && is_last(a, axis) ? fast_softmax(a) : core::softmax(a, axis, true);
+    });
+}
+
+mx_array mx_logsumexp(mx_array x, int axis, bool keepdims)
+{
+    return attempt("logsumexp", [&] {
+        const core::array &a = in(x);
+        if (!is_fast(a))
+            return core::logsumexp(a, axis, keepdims);
+        core::array most = core::stop_gradient(core::max(a, axis, true));
+        core::array sum = core::sum(fast_exp(core::subtract(a, most)), axis, true);
+        core::array y = core::add(core::log(sum), most);
+        return keepdims ? y : core::squeeze(y, axis);
+    });
+}
+
+mx_array mx_silu(mx_array x)
+{
+    return attempt("silu", [&] {
+        const core::array &a = in(x);
+        return is_fast(a) ? fast_silu(a) : core::multiply(a, core::sigmoid(a));
+    });
+}
+
+mx_array mx_gelu_approx(mx_array x)
+{
+    return attempt("gelu_approx", [&] {
+        const core::array &a = in(x);
+        if (is_fast(a))
+            return fast_gelu_approx(a);
+        auto number = [&](double v) { return core::array(static_cast<float>(v), a.dtype()); };
+        core::array cube = core::multiply(a, core::square(a));
+        core::array u = core::add(a, core::multiply(cube, number(0.044715)));
+        core::array t = core::tanh(core::multiply(u, number(0.79788456080286536)));
+        return core::multiply(core::multiply(a, number(0.5)), core::add(t, number(1)));
+    });
 }
 
 mx_array mx_cumsum(mx_array x, int axis)
@@ -312,10 +365,9 @@ static core::array windows(const core::array &a, int axis, int size, int step)
     int count = (len - size) / step + 1;
     int blocks = (size + step - 1) / step;
     int need = (count - 1 + blocks) * step;
-    core::array x = need <= len
-        ? slice_axis(a, "windows", k, 0, need, 1)
-        : core::pad(a, std::vector<int>{k}, core::Shape{0}, core::Shape{need - len},
-                    core::array(0.0, a.dtype()));
+    core::array x = need <= len ? slice_axis(a, "windows", k, 0, need, 1)
+                                : core::pad(a, std::vector<int>{k}, core::Shape{0},
+                                            core::Shape{need - len}, core::array(0.0, a.dtype()));
     x = core::unflatten(x, k, core::Shape{count - 1 + blocks, step});
     std::vector<core::array> parts;
     for (int i = 0; i < blocks; i++)
@@ -341,9 +393,8 @@ mx_array mx_addmm(mx_array c, mx_array a, mx_array b, double alpha, double beta)
 
 mx_array mx_conv1d(mx_array x, mx_array w, int stride, int padding, int dilation, int groups)
 {
-    return attempt("conv1d", [&] {
-        return core::conv1d(in(x), in(w), stride, padding, dilation, groups);
-    });
+    return attempt("conv1d",
+                   [&] { return core::conv1d(in(x), in(w), stride, padding, dilation, groups); });
 }
 
 mx_array mx_conv2d(mx_array x, mx_array w, int stride, int padding, int groups)
@@ -353,18 +404,32 @@ mx_array mx_conv2d(mx_array x, mx_array w, int stride, int padding, int groups)
     });
 }
 
+static bool fits_last_axis(const core::array &x, const std::optional<core::array> &w)
+{
+    return !w || (w->dtype() == core::float32 && w->ndim() == 1 && w->shape(0) == x.shape(-1));
+}
+
 mx_array mx_rms_norm(mx_array x, mx_array weight, double eps)
 {
     return attempt("rms_norm", [&] {
-        return core::fast::rms_norm(in(x), optional_in(weight), static_cast<float>(eps));
+        const core::array a = in(x);
+        const std::optional<core::array> w = optional_in(weight);
+        const float e = static_cast<float>(eps);
+        return is_fast(a) && fits_last_axis(a, w) ? fast_rms_norm(a, w, e)
+                                                  : core::fast::rms_norm(a, w, e);
     });
 }
 
 mx_array mx_layer_norm(mx_array x, mx_array weight, mx_array bias, double eps)
 {
     return attempt("layer_norm", [&] {
-        return core::fast::layer_norm(in(x), optional_in(weight), optional_in(bias),
-                                      static_cast<float>(eps));
+        const core::array a = in(x);
+        const std::optional<core::array> w = optional_in(weight), b = optional_in(bias);
+        const float e = static_cast<float>(eps);
+        if (!is_fast(a) || !fits_last_axis(a, w) || !fits_last_axis(a, b))
+            return core::fast::layer_norm(a, w, b, e);
+        core::array y = fast_layer_norm(a, w, e);
+        return b ? core::add(y, *b) : y;
     });
 }
 
@@ -379,6 +444,16 @@ mx_array mx_rope(mx_array x, int dims, double base, mx_array offset, mx_array fr
     });
 }
 
+/* Shapes that do not fit are left to MLX, which says what is wrong with them. */
+static bool fits_fast_attention(const core::array &q, const core::array &k, const core::array &v,
+                                const std::optional<core::array> &m)
+{
+    return q.ndim() == 4 && k.ndim() == 4 && v.ndim() == 4 && k.dtype() == core::float32 &&
+           v.dtype() == core::float32 && q.shape(0) == k.shape(0) && q.shape(3) == k.shape(3) &&
+           q.shape(0) == v.shape(0) && k.shape(1) == v.shape(1) && k.shape(2) == v.shape(2) &&
+           q.shape(1) % k.shape(1) == 0 && (!m || m->ndim() == 2 || m->ndim() == 4);
+}
+
 mx_array mx_scaled_dot_product_attention(mx_array q, mx_array k, mx_array v, double scale,
                                          bool causal, mx_array mask)
 {
@@ -389,9 +464,11 @@ mx_array mx_scaled_dot_product_attention(mx_array q, mx_array k, mx_array v, dou
         std::optional<core::array> m = optional_in(mask);
         if (m && m->dtype() != core::bool_)
             m = core::astype(*m, queries.dtype());
-        return core::fast::scaled_dot_product_attention(queries, in(k), in(v),
-                                                        static_cast<float>(scale),
-                                                        causal ? "causal" : "", m);
+        const core::array keys = in(k), values = in(v);
+        if (is_fast(queries) && fits_fast_attention(queries, keys, values, m))
+            return fast_attention(queries, keys, values, static_cast<float>(scale), causal, m);
+        return core::fast::scaled_dot_product_attention(
+            queries, keys, values, static_cast<float>(scale), causal ? "causal" : "", m);
     });
 }
 

@@ -1,7 +1,8 @@
-/* mx_state.hpp - what the files of the binding share: the table of arrays, scopes, the sticky error.
+/* mx_state.hpp - what the binding's files share: the table of arrays, scopes, the sticky error.
  *
- * Each array lives in an entry of one table; its handle is the entry's index and generation, so that
- * a handle that outlived its array is recognised.  Entries are released by scope, slots by hand.
+ * Each array lives in an entry of one table.  Its handle is the entry's index and generation, so
+ * that a handle that outlived its array is recognised.  Entries are released by scope, slots by
+ * hand.
  *
  * Inside the binding failures are C++ exceptions: `stuck` once the failure is recorded, anything
  * else on its way there.  `attempt` is the only door to C, and none leaves through it.
@@ -22,14 +23,16 @@ extern "C" {
 #include "mx/mx.h"
 }
 
-namespace mxb {
+namespace mxb
+{
 
 namespace core = mlx::core;
 
 constexpr mx_array none = {0};
 
 /* The failure is recorded already; unwind. */
-struct stuck {};
+struct stuck {
+};
 
 enum class trace { off, compile, grad, checkpoint };
 
@@ -73,8 +76,7 @@ extern state g;
 void check_thread();
 
 /* Record a failure, unless there is one; then throw `stuck`. */
-[[noreturn]] void fail(const char *op, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+[[noreturn]] void fail(const char *op, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void record(const char *op, const std::string &text);
 std::string va_text(const char *fmt, va_list ap);
 
@@ -118,6 +120,6 @@ template <typename F> mx_array attempt(const char *op, F f)
     return none;
 }
 
-} // namespace mxb
+} /* namespace mxb */
 
 #endif

@@ -17,17 +17,20 @@
 #include <functional>
 #include <memory>
 
+#include <mlx/compile.h>
 #include <mlx/compile_impl.h>
 
 using namespace mxb;
 
 using arrays = std::vector<core::array>;
 
-namespace {
+namespace
+{
 
 /* One call of a C function by MLX. */
-class frame {
-public:
+class frame
+{
+  public:
     frame(trace kind, bool is_barrier)
         : kind_(g.kind), depth_(g.depth), barrier_(g.barrier), compiling_(g.compiling),
           state_slots_(g.state_slots), scopes_(g.scopes.size())
@@ -78,7 +81,7 @@ public:
         flush_watch();
     }
 
-private:
+  private:
     struct saved {
         uint32_t index;
         std::optional<core::array> value;
@@ -93,8 +96,9 @@ private:
 };
 
 /* What a traced C function is called with; `arg` is copied when its size is known. */
-class callee {
-public:
+class callee
+{
+  public:
     callee(mx_fn fn, const void *arg, size_t bytes) : fn_(fn), arg_(arg)
     {
         if (bytes) {
@@ -115,7 +119,7 @@ public:
         f.call(fn_, fresh.get(), in, out);
     }
 
-private:
+  private:
     mx_fn fn_;
     const void *arg_;
     std::vector<char> copy_;
@@ -171,13 +175,14 @@ std::vector<uint32_t> slot_indices(const char *op, struct mx_arrays slots)
     return v;
 }
 
-} // namespace
+} /* namespace */
 
 /* ---------------------------------------------------------- value and grad -- */
 
 /* Restore what a call of mx_value_and_grad changes besides its frame. */
-class surroundings {
-public:
+class surroundings
+{
+  public:
     surroundings() : place_(g.place), quiet_(g.quiet), scopes_(g.scopes.size())
     {
         g.scopes.emplace_back();
@@ -193,7 +198,7 @@ public:
     surroundings(const surroundings &) = delete;
     surroundings &operator=(const surroundings &) = delete;
 
-private:
+  private:
     std::string place_;
     int quiet_;
     size_t scopes_;
@@ -358,7 +363,10 @@ struct mx_compiled {
     int n_in = -1, n_out = -1; /* of the first call */
     std::function<arrays(const arrays &)> call;
     core::detail::CompileCacheWeakPtr cache;
-    std::uintptr_t id() const { return reinterpret_cast<std::uintptr_t>(this); }
+    std::uintptr_t id() const
+    {
+        return reinterpret_cast<std::uintptr_t>(this);
+    }
 };
 
 /* Called by MLX with tracers for the inputs and the state, once for each set of shapes. */
@@ -391,8 +399,8 @@ struct mx_compiled *mx_compile(mx_fn fn, void *arg, struct mx_arrays state)
     c->state.assign(state.at, state.at + state.n);
     c->cache = core::detail::compile_cache();
     try {
-        c->call = core::detail::compile([c](const arrays &a) { return trace_compiled(c, a); },
-                                        c->id());
+        c->call =
+            core::detail::compile([c](const arrays &a) { return trace_compiled(c, a); }, c->id());
     } catch (const std::exception &e) {
         record("compile", e.what());
     }
@@ -411,6 +419,9 @@ void mx_call(struct mx_compiled *c, struct mx_arrays in, mx_array *out, int n_ou
         if (c->n_in != in.n || c->n_out != n_out)
             fail("call", "found %d inputs and %d outputs, expected %d and %d as in the first call",
                  in.n, n_out, c->n_in, c->n_out);
+        /* On a CPU fusing starts a C++ compiler for each new kernel, for minutes. */
+        bool fuses = core::default_device() == core::Device::gpu;
+        core::set_compile_mode(fuses ? core::CompileMode::enabled : core::CompileMode::no_fuse);
         arrays values;
         {
             arrays inputs = in_n(in.at, in.n);
