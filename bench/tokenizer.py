@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Measure the tokenizer against the `tokenizers` library: same files, same machine, processor time.
+
+    python bench/tokenizer.py BENCH_TOKENIZER [TOKENIZER.json TEXT.txt]
+
+BENCH_TOKENIZER is bench/bench_tokenizer.c, compiled and linked with build/release/libattune.a.
+Without files a tokenizer of Gemma's size (262,144 pieces, every merge) and some megabytes of text are
+made up: words of English letter statistics, Zipf-distributed.  Prints one line for loading and
+one for encoding, with the ratio of the two.
+"""
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+from tokenizers import Tokenizer  # noqa: E402
+
+SYLLABLES = [a + b + c for a in ["", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t",
+                                 "st", "tr", "th", "w"]
+             for b in "aeiou" for c in ["", "n", "r", "s", "l", "t", "nd", "ng"]]
+
+
+def make_words(rng, count):
+    words = {}
+    while len(words) < count:
+        n = rng.choice([1, 1, 2, 2, 2, 3, 3, 4])
+        words["".join(rng.choice(SYLLABLES) for _ in range(n))] = None
+    return list(words)
+
+
+def make_text(rng, words, size):
+    weights = [1 / (i + 5) for i in range(len(words))]
+    out, length = [], 0
+    while length < size:
+        sentence = rng.choices(words, weights, k=rng.randint(5, 20))
+        if rng.random() < 0.2:
+            sentence.append(str(rng.randint(0, 10**rng.randint(1, 6))))
+        s = " ".join(sentence).capitalize() + rng.choice([".", ".", "?", "!", ",", ":", ".\n", ".\n\n"])
+        out.append(s)
+        length += len(s) + 1
+    return " ".join(out)
+
+
+def make_tokenizer(rng, words, path, pieces=262144):
+    vocab = {}
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|turn>", "<turn|>"]
+    for s in specials + ["<0x%02X>" % i for i in range(256)]:
+        vocab[s] = len(vocab)
+    chars = "".join(chr(c) for c in range(33, 127)) + "\n▁"
+    letters = {c: None for c in chars}
+    grown = ["\n" * n for n in range(2, 9)] + ["▁" * n for n in range(2, 20)]
+    for w in words:
+        for form in ("▁" + w, "▁" + w.capitalize(), w, w.capitalize()):
+            grown += [form[:n] for n in range(2, len(form) + 1)]
+    for p in sorted(dict.fromkeys(grown), key=len):
+        if len(vocab) + len(letters) >= pieces:
+            break
+        vocab.setdefault(p, len(vocab))
+    for c in letters:
+        vocab.setdefault(c, len(vocab))
+    merges = []
+    for p in list(vocab)[len(specials) + 256:]:
+        merges += [[p[:i], p[i:]] for i in range(1, len(p)) if p[:i] in vocab and p[i:] in vocab]
+    token = lambda s: {"id": vocab[s], "content": s, "single_word": False, "lstrip": False,
+                       "rstrip": False, "normalized": False, "special": True}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    json.dump({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [token(s) for s in specials], "normalizer": replace,
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "},
+                          "behavior": "MergedWithPrevious", "invert": False},
+        "post_processor": None,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>",
+                  "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,
+                  "byte_fallback": True, "ignore_merges": False, "vocab": vocab, "merges": merges}},
+        open(path, "w", encoding="utf-8"), ensure_ascii=False, indent=2)
+    return len(vocab), len(merges)
+
+
+def best_of(count, fn):
+    times = []
+    for _ in range(count):
+        start = time.process_time()
+        result = fn()
+        times.append(time.process_time() - start)
+    return min(times), result
+
+
+def main():
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory() as folder:
+        if len(sys.argv) > 3:
+            path, text_path = sys.argv[2:4]
+        else:
+            rng = random.Random(8)
+            words = make_words(rng, 60000)
+            path, text_path = os.path.join(folder, "tokenizer.json"), os.path.join(folder, "text")
+            print("pieces %d, merges %d" % make_tokenizer(rng, words[:30000], path))
+            open(text_path, "w", encoding="utf-8").write(make_text(rng, words, 4 << 20))
+        text = open(text_path, encoding="utf-8", newline="").read()
+        lines = text.split("\n")
+        megabytes = len(text.encode()) / 1e6
+
+        load_s, t = best_of(1, lambda: Tokenizer.from_file(path))
+        whole_s, e = best_of(2, lambda: t.encode(text, add_special_tokens=False))
+        lines_s, _ = best_of(2, lambda: [t.encode(s, add_special_tokens=False) for s in lines])
+        ours = json.loads(subprocess.run([program, path, text_path], check=True,
+                                         capture_output=True, text=True).stdout)
+        checksum = 0
+        for i in e.ids:
+            checksum = (checksum * 31 + i) & 0xffffffff
+        if (ours["ids"], ours["hash"]) != (len(e.ids), checksum):
+            sys.exit("ids differ: found %d, expected %d" % (ours["ids"], len(e.ids)))
+        rows = [("load", load_s, ours["load_s"]), ("encode whole", whole_s, ours["whole_s"]),
+                ("encode lines", lines_s, ours["lines_s"])]
+        for name, theirs_s, ours_s in rows:
+            rate = "" if name == "load" else " %6.1f MB/s" % (megabytes / ours_s)
+            print("%-13s tokenizers %7.3f s   ours %7.3f s%s   ratio %5.1f" %
+                  (name, theirs_s, ours_s, rate, theirs_s / ours_s))
+
+
+if __name__ == "__main__":
+    main()
