@@ -1,0 +1,51 @@
+/* linear.h - linear layers that know their adapter, and embeddings.
+ *
+ *     y = x Wᵀ + b + s · (dropout(x) Aᵀ) Bᵀ                W [out,in]   A [r,in]   B [out,r]
+ *
+ * The adapter (LoRA, Hu et al. 2021) is there after nn_lora_attach; models never mention it.
+ * Weights of another dtype than x are cast in the graph, so that A, B and, in full fine-tuning, W
+ * can be float32 masters under bfloat16 activations.
+ */
+#ifndef NN_LINEAR_H
+#define NN_LINEAR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mx/mx.h"
+
+/* Dropout of adapters.  `key` is derived from seed, step and micro-step by the trainer (see
+ * nn_dropout_key); each layer folds its own site into it.  No key: no dropout. */
+struct nn_dropout {
+    mx_array key;
+    double rate;
+};
+
+struct nn_lora {
+    mx_array a, b;                      /* slots, float32: [r,in], [out,r] */
+    int rank;                           /* 0: no adapter */
+    double scale;                       /* alpha / r, or alpha / sqrt(r) (rsLoRA) */
+    uint32_t site;                      /* of dropout: from the module's name */
+    const struct nn_dropout *dropout;
+};
+
+struct nn_linear {
+    mx_array weight;                    /* [out,in] */
+    mx_array bias;                      /* [out], or none */
+    int in, out;
+    enum mx_dtype dtype;                /* of activations: what nn_embedding returns */
+    bool trained;                       /* is the weight trainable?  Kept by nn_params_sort. */
+    struct nn_lora lora;
+};
+
+/* A linear layer between two clamps (the bounds are numbers of the checkpoint, or none). */
+struct nn_clip_linear {
+    struct nn_linear linear;
+    mx_array input_min, input_max, output_min, output_max;
+};
+
+mx_array nn_linear(const struct nn_linear *l, mx_array x);              /* [...,in] -> [...,out] */
+mx_array nn_clip_linear(const struct nn_clip_linear *l, mx_array x);    /* [...,in] -> [...,out] */
+mx_array nn_embedding(const struct nn_linear *l, mx_array ids);         /* [...] -> [...,in] */
+
+#endif
