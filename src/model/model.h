@@ -1,0 +1,131 @@
+/* model.h - what the training side sees of a model, whatever its family.
+ *
+ * A family (gemma4, later gemma3n and whisper) is one line in registry.c: its `model_type` and the
+ * functions of struct model_family.  Weights are bound by nn_bind, so every parameter has the name
+ * of the checkpoint and is listed in `params`.
+ *
+ *     B rows   T tokens   N clips   F frames   M mel bins   R targets   D model   V vocabulary
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "mx/mx.h"
+#include "nn/bind.h"
+#include "nn/loss.h"
+
+/* The arrays of a batch on the device; absent ones are MX_NONE, and a zeroed struct is empty. */
+struct model_input {
+    mx_array tokens;           /* [B,T] int32 */
+    mx_array soft;             /* [B,T] int32, -1 for text */
+    mx_array mel;              /* [N,F,M] float32 */
+    mx_array frame_valid;      /* [N,F] bool */
+    mx_array target_rows;      /* [R] int32, flat positions b * T + t - 1 */
+    mx_array target_ids;       /* [R] int32 */
+    mx_array target_weights;   /* [R] float32 */
+
+    /* No target row lies before this position of its row of tokens.  Layers that make no keys and
+     * values of their own skip what lies before, and `hidden` is zero there: exact, and cheaper.
+     * 0: everything is computed.  A change of it is a change of shapes (mx_compile). */
+    int first_row;
+    /* Set by model_hidden: recompute blocks in the backward pass, for these parameters. */
+    const struct nn_params *checkpoint;
+};
+
+struct model;
+struct model_cache;            /* keys and values of a generation in progress */
+
+struct model_facts;
+
+struct model_family {
+    const char *model_type;
+    /* Read config.json (unknown mathematics are errors); make the structs. */
+    void *(*open)(const json_t *config, bool without_audio, struct model_facts *facts,
+                  struct err *e);
+    void (*close)(void *self);
+    void (*bind)(void *self, struct nn_binder *b);      /* every tensor, with name and shape */
+    /* Final normed hidden states [B,T,D] of a training or scoring forward. */
+    mx_array (*hidden)(const void *self, const struct model_input *in);
+    void (*head)(const void *self, struct nn_head *head);           /* how hidden becomes logits */
+    /* Generation, as model_prefill and model_decode below. */
+    struct model_cache *(*cache_new)(const void *self, int rows, int capacity);
+    mx_array (*prefill)(const void *self, struct model_cache *c, const struct model_input *in,
+                        mx_array lengths);
+    mx_array (*decode)(const void *self, struct model_cache *c, mx_array tokens);
+    void (*cache_free)(struct model_cache *c);
+};
+
+/* What the data side must know to make batches for a model. */
+enum { MODEL_EOS_MAX = 8 };
+
+struct model_facts {
+    int vocab, pad_id, bos_id;
+    int eos_ids[MODEL_EOS_MAX], eos_count;     /* tokens that end a generated turn */
+    int audio_id;                      /* the placeholder's id, -1: the model has no audio tower */
+    int mel_bins;
+    int positions_max;
+};
+
+struct model {
+    const struct model_family *family;
+    void *self;
+    char *dir;                         /* folder of the checkpoint */
+    json_t *config;                    /* config.json as read */
+    struct model_facts facts;
+    struct nn_params params;           /* every parameter, in binding order */
+    enum mx_dtype dtype;               /* of activations */
+    bool checkpointing;                /* recompute blocks in the backward pass; off after open */
+};
+
+struct model_options {
+    enum mx_dtype dtype;               /* weights and activations: MX_FLOAT32 on the CPU */
+    bool init_random;                  /* fresh weights keyed by `seed`; no weight file is read */
+    uint64_t seed;
+    bool without_audio;                /* leave the audio tower out: neither read nor run */
+};
+
+/* Open a Hub folder: config.json, weights (single file or sharded).  Lists every missing, left-over
+ * or misshapen tensor in one error.  NULL on failure. */
+struct model *model_open(const char *dir, const struct model_options *o, struct err *e) MUST_CHECK;
+void model_close(struct model *m);
+
+/* The family of `model_type`, or NULL. */
+const struct model_family *model_family_find(const char *model_type);
+/* Names of all families, for messages: "gemma4, gemma4_text". */
+const char *model_family_names(void);
+
+/* For families: read `eos_token_id`, an id or a list of them; a missing key changes nothing. */
+void model_read_ends(const json_t *config, struct model_facts *f, struct err *e);
+
+/* Final normed hidden states [B,T,D]. */
+mx_array model_hidden(const struct model *m, const struct model_input *in);
+/* [...,D] -> [...,V], float32, after the final softcap. */
+mx_array model_logits(const struct model *m, mx_array hidden);
+/* Sum over targets of weight * -log p(target), float32, 0-d.  Head and cross entropy run in chunks
+ * over the R target rows; the [T,V] logits never exist. */
+mx_array model_loss_sum(const struct model *m, const struct model_input *in);
+/* log p(target) of each target [R], float32. */
+mx_array model_logprobs(const struct model *m, const struct model_input *in);
+
+/* Generation.  `capacity` is the width T of the padded prompts plus the tokens that will follow.
+ *
+ *     struct model_cache *c = model_cache_new(m, B, T + new);
+ *     h = model_prefill(m, c, &in, lengths);              in a scope that evaluates: h [B,D]
+ *     next = mx_argmax(model_logits(m, h), -1, false);    [B]
+ *     h = model_decode(m, c, next);                       again and again, [B] -> [B,D]
+ *     model_cache_free(m, c);
+ *
+ * `in` holds prompts padded on the right and `lengths` [B] int32 their true lengths; `h` is the
+ * hidden state of each row's last token.  Each call leaves new arrays in the cache's slots:
+ * evaluate what follows from `h`, which evaluates them too.  A row that has ended does no harm. */
+struct model_cache *model_cache_new(const struct model *m, int rows, int capacity);
+mx_array model_prefill(const struct model *m, struct model_cache *c, const struct model_input *in,
+                       mx_array lengths);
+mx_array model_decode(const struct model *m, struct model_cache *c, mx_array tokens);
+void model_cache_free(const struct model *m, struct model_cache *c);
+
+#endif
