@@ -353,8 +353,18 @@ static void test_file__lock_is_held_by_one(void **state)
     file_unlock(lock);
 }
 
-int main(void)
+/* test_file write PATH LETTER: make PATH 300,000 times LETTER, for scripts/soak, which kills it. */
+static int write_letter(const char *to, int letter)
 {
+    struct err e = {0};
+    memset(new_text, letter, NEW_SIZE);
+    return file_write(to, new_text, NEW_SIZE, &e) ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && !strcmp(argv[1], "write"))
+        return write_letter(argv[2], argv[3][0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file__a_failing_call_leaves_old_or_new, setup,
                                         teardown),

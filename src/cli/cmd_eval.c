@@ -1,0 +1,230 @@
+/* cmd_eval.c - `attune eval`: loss, word and character error rate, and the worst transcripts. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "train/evaluate.h"
+
+enum { WORST_SHOWN = 5, REPORT_BYTES_MAX = 64 << 20, BAD_SHOWN = 5 };
+
+static void show_progress(void *arg, const char *what, int64_t done, int64_t all)
+{
+    (void)arg;
+    log_status("%s %lld/%lld", what, (long long)done, (long long)all);
+}
+
+/* --------------------------------------------------------------- the file -- */
+
+static void add_prediction(struct buf *line, const struct evaluated *t)
+{
+    json_t *o = json_object();
+    json_put_str(o, "id", t->id);
+    json_put_str(o, "reference", t->reference);
+    json_put_str(o, "hypothesis", t->hypothesis);
+    json_put_double(o, "wer", error_rate(&t->wer));
+    json_put_double(o, "cer", error_rate(&t->cer));
+    json_write_compact(o, line);
+    buf_add_char(line, '\n');
+    json_decref(o);
+}
+
+static int write_predictions(const struct evaluation *v, const char *path, struct err *e)
+{
+    struct file_writer w;
+    if (file_writer_open(&w, path, e))
+        return -1;
+    int rc = 0;
+    for (int64_t i = 0; i < v->transcript_count && !rc; i++) {
+        struct buf line;
+        buf_init(&line, REPORT_BYTES_MAX);
+        add_prediction(&line, &v->transcripts[i]);
+        rc = buf_check(&line, "a prediction", e) || file_writer_write(&w, line.data, line.size, e)
+                 ? -1
+                 : 0;
+        buf_release(&line);
+    }
+    if (!rc)
+        rc = file_writer_commit(&w, NULL, e);
+    file_writer_abort(&w);
+    return rc;
+}
+
+/* ----------------------------------------------------------------- report -- */
+
+static void put_errors(json_t *o, const char *rate, const char *of, const struct error_count *c)
+{
+    json_t *counts = json_object();
+    json_put_int(counts, "reference", c->reference);
+    json_put_int(counts, "substitutions", c->substitutions);
+    json_put_int(counts, "deletions", c->deletions);
+    json_put_int(counts, "insertions", c->insertions);
+    json_put_double(o, rate, error_rate(c));
+    json_put(o, of, counts);
+}
+
+static void report_json(const struct evaluation *v, struct buf *out)
+{
+    json_t *o = json_object();
+    json_put_int(o, "records", v->records);
+    json_put_int(o, "bad_records", v->bad);
+    json_put_int(o, "supervised_tokens", v->supervised);
+    json_put_double(o, "audio_s", v->audio_s);
+    json_put_double(o, "loss", v->loss);
+    json_put_double(o, "perplexity", v->perplexity);
+    if (v->transcript_count) {
+        json_put_int(o, "transcripts", v->transcript_count);
+        put_errors(o, "wer", "words", &v->wer);
+        put_errors(o, "cer", "characters", &v->cer);
+        json_put_int(o, "cut", v->cut);
+        json_put_str(o, "normalizer", normalizer_name(v->normalizer));
+    }
+    json_put_double(o, "seconds", v->seconds);
+    json_write_compact(o, out);
+    json_decref(o);
+}
+
+static void report_rate(struct buf *out, const char *name, const char *unit,
+                        const struct error_count *c)
+{
+    buf_printf(out, "%-12s%.2f %%  (of %lld %s: %lld wrong, %lld missing, %lld extra)\n", name,
+               100 * error_rate(c), (long long)c->reference, unit, (long long)c->substitutions,
+               (long long)c->deletions, (long long)c->insertions);
+}
+
+static int report_worst(const struct evaluation *v, struct buf *out, struct err *e)
+{
+    int64_t worst[WORST_SHOWN];
+    int n = evaluation_worst(v, worst, WORST_SHOWN);
+    const char *tail = n < v->transcript_count ? ", most errors first" : "";
+    if (n)
+        buf_printf(out, "\ntranscripts%s ([-missing-], {+extra+}):\n", tail);
+    for (int i = 0; i < n; i++) {
+        const struct evaluated *t = &v->transcripts[worst[i]];
+        double rate = error_rate(&t->wer);
+        buf_printf(out, "\n  %s  (WER %.0f %%)\n    reference   ", t->id, 100 * rate);
+        output_one_line(t->reference, out);
+        buf_add_str(out, "\n    transcript  ");
+        output_one_line(t->hypothesis, out);
+        buf_add_str(out, "\n    difference  ");
+        if (wer_diff(t->reference_norm, t->hypothesis_norm, false, out, e))
+            return -1;
+        buf_add_char(out, '\n');
+    }
+    return 0;
+}
+
+static int report_text(const struct evaluation *v, struct buf *out, struct err *e)
+{
+    buf_printf(out, "records     %lld", (long long)v->records);
+    if (v->audio_s > 0)
+        buf_printf(out, "  (%.1f minutes of sound)", v->audio_s / 60);
+    if (v->bad)
+        buf_printf(out, ", and %lld bad", (long long)v->bad);
+    buf_printf(out, "\nloss        %.4f  (mean over %lld tokens)\nperplexity  %.3f\n", v->loss,
+               (long long)v->supervised, v->perplexity);
+    if (!v->transcript_count)
+        return 0;
+    report_rate(out, "WER", "words", &v->wer);
+    report_rate(out, "CER", "characters", &v->cer);
+    buf_printf(out, "            (normaliser: %s", normalizer_name(v->normalizer));
+    if (v->cut)
+        buf_printf(out, "; %lld transcripts reached max_new_tokens", (long long)v->cut);
+    buf_add_str(out, ")\n");
+    return report_worst(v, out, e);
+}
+
+static int report(const struct evaluation *v, bool is_json, struct err *e)
+{
+    struct buf out;
+    buf_init(&out, REPORT_BYTES_MAX);
+    int rc = 0;
+    if (is_json) {
+        report_json(v, &out);
+        buf_add_char(&out, '\n');
+    } else {
+        rc = report_text(v, &out, e);
+    }
+    if (!rc)
+        rc = buf_check(&out, "the report", e);
+    if (!rc) {
+        fwrite(out.data, 1, out.size, stdout);
+        rc = output_flush(e);
+    }
+    buf_release(&out);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- command -- */
+
+static void show_bad(const struct evaluation *v)
+{
+    for (int i = 0; i < v->bad_count && i < BAD_SHOWN; i++)
+        log_warn("%s", v->bad_texts[i]);
+    if (v->bad > BAD_SHOWN)
+        log_warn("and %lld more bad records", (long long)v->bad - BAD_SHOWN);
+}
+
+/* Someone who has trained may forget to say that the result is to be measured. */
+static void mention_adapter(const struct config *c)
+{
+    if (*c->adapter || !*c->config_path)
+        return;
+    char *adapter = xasprintf("%s/%s/adapter", c->runs, c->name);
+    if (file_is_dir(adapter))
+        log_info("measuring the model alone; --adapter %s adds what was trained", adapter);
+    free(adapter);
+}
+
+static int eval_session(const struct session *s, const struct manifest *m, const struct options *o,
+                        struct err *e)
+{
+    const struct config *c = &o->config;
+    struct evaluate_options eo = {
+        .batch = c->eval_batch,
+        .max_records = c->eval_max_records,
+        .generates = c->eval_generate,
+        .max_new_tokens = c->max_new_tokens,
+        .normalizer = c->normalizer,
+        .bad_fraction = c->bad_fraction,
+        .bad_min = c->bad_min,
+        .on_progress = show_progress,
+    };
+    struct evaluation v;
+    int rc = evaluate(&v, s, m, &eo, e);
+    log_status_end();
+    if (rc)
+        return -1;
+    show_bad(&v);
+    if (*o->predictions)
+        rc = write_predictions(&v, o->predictions, e);
+    if (!rc)
+        rc = report(&v, c->json, e);
+    evaluation_release(&v);
+    return rc;
+}
+
+int cmd_eval(const struct options *o, struct err *e)
+{
+    const struct config *c = &o->config;
+    const struct string_list *files = o->data.count ? &o->data : &c->eval;
+    struct manifest m;
+    if (manifest_open(&m, files->at, files->count, e))
+        return -1;
+    mention_adapter(c);
+    struct session_options so = session_options_of(c);
+    so.init_random = false;
+    struct session s;
+    int rc = session_open(&s, &so, e);
+    if (!rc) {
+        rc = eval_session(&s, &m, o, e);
+        session_close(&s);
+    }
+    manifest_release(&m);
+    return rc;
+}

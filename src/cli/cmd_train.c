@@ -1,0 +1,289 @@
+/* cmd_train.c - `attune train`: what is trained, how it goes, what came of it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "cli/version.h"
+#include "export/hub.h"
+#include "export/peft.h"
+#include "nn/lora.h"
+#include "train/trainer.h"
+
+enum { REPORT_BYTES_MAX = 1 << 20 };
+
+#define REDRAW_S 0.1                    /* shortest time between two states of the progress line */
+
+struct view {
+    const struct config *c;
+    double drawn;                       /* when the progress line was drawn last */
+    double begun;
+    int64_t first;                      /* step before the first of this process */
+    /* Since the last line of log_every steps. */
+    int steps;
+    double loss, seconds;
+    int64_t total;
+    bool hears;                         /* the model has an audio tower */
+    struct step_metrics last;           /* of the newest step; step 0: none yet */
+    double smooth;                      /* loss, averaged over some twenty steps; for display */
+};
+
+/* "1.2k", "3.4M": three digits and a unit. */
+static void write_count(char *out, size_t size, int64_t n)
+{
+    static const char units[] = " kMBT";
+    double v = (double)n;
+    int u = 0;
+    while (v >= 999.5 && units[u + 1]) {
+        v /= 1000;
+        u++;
+    }
+    if (u == 0)
+        snprintf(out, size, "%lld", (long long)n);
+    else
+        snprintf(out, size, "%.*f%c", v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, units[u]);
+}
+
+static void write_time(char *out, size_t size, double s)
+{
+    int64_t t = (int64_t)(s + 0.5);
+    if (t >= 3600)
+        snprintf(out, size, "%lld:%02d:%02d", (long long)(t / 3600), (int)(t / 60 % 60),
+                 (int)(t % 60));
+    else
+        snprintf(out, size, "%d:%02d", (int)(t / 60), (int)(t % 60));
+}
+
+/* ------------------------------------------------------------ the start -- */
+
+/* One row for each kind of module that is trained. */
+static void show_trained(const struct nn_params *p)
+{
+    struct nn_trained *rows;
+    int n = nn_trained_table(p, &rows), width = 6;
+    int64_t sum = 0, all = 0;
+    int modules = 0;
+    char count[16];
+    for (int i = 0; i < n; i++)
+        if ((int)strlen(rows[i].name) > width)
+            width = (int)strlen(rows[i].name);
+    log_info("  %-*s  %-9s %5s  %10s", width, "trained", "tower", "count", "parameters");
+    for (int i = 0; i < n; i++) {
+        write_count(count, sizeof count, rows[i].parameters);
+        log_info("  %-*s  %-9s %5d  %10s", width, rows[i].name, rows[i].tower, rows[i].count,
+                 count);
+        sum += rows[i].parameters;
+        modules += rows[i].count;
+    }
+    for (int i = 0; i < p->count; i++)
+        all += (int64_t)mx_size(p->at[i].slot);
+    write_count(count, sizeof count, sum);
+    log_info("  %-*s  %-9s %5d  %10s  (%.2f %% of all)", width, "together", "", modules, count,
+             all ? 100 * (double)sum / (double)all : 0);
+    free(rows);
+}
+
+static void on_start(void *arg, const struct session *s, const struct manifest *train, int64_t from)
+{
+    struct view *v = arg;
+    const struct config *c = v->c;
+    show_trained(&s->model->params);
+    if (from)
+        log_info("going on after step %lld of %d", (long long)from, c->steps);
+    log_info("%lld records, %d a step, %d steps (%.2f epochs) on %s", (long long)train->count,
+             c->batch, c->steps, (double)c->steps * c->batch / (double)train->count,
+             mx_device_name());
+    v->first = from;
+    v->hears = s->mel != NULL;
+    v->begun = clock_seconds();
+}
+
+/* ---------------------------------------------------------------- a step -- */
+
+static void draw(struct view *v, const struct step_metrics *m)
+{
+    double now = clock_seconds();
+    if (now - v->drawn < REDRAW_S && m->step < m->steps)
+        return;
+    v->drawn = now;
+    char left[32];
+    double each = (now - v->begun) / (double)(m->step - v->first);
+    write_time(left, sizeof left, each * (double)(m->steps - m->step));
+    enum { BAR = 20 };
+    char bar[BAR + 1];
+    int full = (int)(BAR * m->step / m->steps);
+    for (int i = 0; i < BAR; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[BAR] = 0;
+    log_status("[%s] %lld/%lld  loss %.4f  lr %.2e  %.2f s/step  %s left", bar, (long long)m->step,
+               (long long)m->steps, v->smooth, m->lr, each, left);
+}
+
+static void print_line(struct view *v, const struct step_metrics *m)
+{
+    char rate[16];
+    write_count(rate, sizeof rate, v->seconds > 0 ? (int64_t)((double)v->total / v->seconds) : 0);
+    log_info("step %lld/%lld  loss %.4f  lr %.2e  grad %.3f  %.2f s/step  %s tokens/s",
+             (long long)m->step, (long long)m->steps, v->steps ? v->loss / v->steps : NAN, m->lr,
+             m->grad_norm, v->seconds / v->c->log_every, rate);
+    v->steps = 0;
+    v->loss = v->seconds = 0;
+    v->total = 0;
+}
+
+static void on_step(void *arg, const struct step_metrics *m)
+{
+    struct view *v = arg;
+    v->last = *m;
+    if (isfinite(m->loss)) {
+        v->loss += m->loss;
+        v->steps++;
+        v->smooth = isnan(v->smooth) ? m->loss : 0.9 * v->smooth + 0.1 * m->loss;
+    }
+    v->seconds += m->seconds;
+    v->total += m->total;
+    if (log_is_terminal())
+        draw(v, m);
+    else if (m->step % v->c->log_every == 0 || m->step == m->steps)
+        print_line(v, m);
+}
+
+/* ----------------------------------------------------------- evaluations -- */
+
+static void on_progress(void *arg, const char *what, int64_t done, int64_t all)
+{
+    struct view *v = arg;
+    double now = clock_seconds();
+    if (now - v->drawn < REDRAW_S && done < all)
+        return;
+    v->drawn = now;
+    log_status("%s %lld/%lld", what, (long long)done, (long long)all);
+}
+
+static void on_evaluation(void *arg, int64_t step, const struct evaluation *e)
+{
+    struct view *v = arg;
+    v->drawn = 0;
+    if (v->last.step)
+        draw(v, &v->last);
+    if (e->transcript_count)
+        log_info("step %lld  eval loss %.4f  WER %.1f %%  CER %.1f %%  (%lld records, %.0f s)",
+                 (long long)step, e->loss, 100 * error_rate(&e->wer), 100 * error_rate(&e->cer),
+                 (long long)e->records, e->seconds);
+    else
+        log_info("step %lld  eval loss %.4f  (%lld records, %.0f s)", (long long)step, e->loss,
+                 (long long)e->records, e->seconds);
+}
+
+/* --------------------------------------------------------------- the end -- */
+
+/* The number format of a checkpoint: that of its weights, or, before it has any, the one that its
+ * config.json names. */
+static enum mx_dtype format_of(const struct session *s, const struct config *c)
+{
+    const struct nn_params *p = &s->model->params;
+    const json_t *named = json_object_get(s->model->config, "dtype");
+    bool is_bf16 = p->count && p->at[0].stored == MX_BFLOAT16;
+    if (c->init == INIT_RANDOM)
+        is_bf16 = json_is_string(named) && !strcmp(json_string_value(named), "bfloat16");
+    return is_bf16 ? MX_BFLOAT16 : MX_FLOAT32;
+}
+
+/* An adapter in float32, so that nothing is lost; a model in the number format that it came in. */
+static int export(void *arg, const struct session *s, const char *dir, char sha256[HASH_HEX_SIZE],
+                  struct err *e)
+{
+    const struct config *c = ((const struct view *)arg)->c;
+    const struct nn_params *p = &s->model->params;
+    if (c->method == METHOD_LORA)
+        return peft_save(p, dir, &(struct peft_options){c->model, MX_FLOAT32}, sha256, e);
+    struct hub_options o = {c->model, format_of(s, c)};
+    return hub_save(p, dir, &o, e);
+}
+
+static int report_json(const struct config *c, const struct train_result *r, struct err *e)
+{
+    struct buf b;
+    json_t *o = json_object();
+    json_put_str(o, "run", c->name);
+    json_put_bool(o, "was_finished", r->was_finished);
+    json_put_int(o, "steps", r->steps);
+    json_put_double(o, "loss", r->loss);
+    json_put_double(o, "seconds", r->seconds);
+    json_put_str(o, c->method == METHOD_FULL ? "model" : "adapter", r->output);
+    if (*r->sha256)
+        json_put_str(o, "sha256", r->sha256);
+    if (r->has_evaluation) {
+        json_put_double(o, "eval_loss", r->eval_loss);
+        json_put_double(o, "wer", r->wer);
+        json_put_double(o, "cer", r->cer);
+    }
+    buf_init(&b, REPORT_BYTES_MAX);
+    json_write_compact(o, &b);
+    int rc = buf_check(&b, "the report", e) || output_line(&b, e) ? -1 : 0;
+    buf_release(&b);
+    json_decref(o);
+    return rc;
+}
+
+/* What was reached, and the commands that come next. */
+static void report_text(const struct view *v, const struct train_result *r)
+{
+    const struct config *c = v->c;
+    char time[32];
+    bool is_full = c->method == METHOD_FULL;
+    write_time(time, sizeof time, r->seconds);
+    if (r->was_finished)
+        log_info("run %s is finished already: %lld steps; nothing was done", c->name,
+                 (long long)r->steps);
+    else
+        log_info("done: %lld steps in %s, loss %.4f", (long long)r->steps, time, r->loss);
+    if (r->has_evaluation && isfinite(r->wer))
+        log_info("  eval loss %.4f, WER %.1f %%, CER %.1f %%", r->eval_loss, 100 * r->wer,
+                 100 * r->cer);
+    else if (r->has_evaluation)
+        log_info("  eval loss %.4f", r->eval_loss);
+    log_info("  %s in %s", is_full ? "model" : "adapter", r->output);
+    log_info("next:");
+    const char *model = is_full ? r->output : c->model;
+    const char *flag = is_full ? "" : " --adapter ", *adapter = is_full ? "" : r->output;
+    if (c->eval.count)
+        log_info("  attune eval --model %s%s%s --data %s", model, flag, adapter, c->eval.at[0]);
+    if (r->was_finished)
+        return;                         /* the model was not opened: what it can do is not known */
+    if (v->hears)
+        log_info("  attune transcribe --model %s%s%s FILE...", model, flag, adapter);
+    else
+        log_info("  attune generate --model %s%s%s \"your prompt\"", model, flag, adapter);
+}
+
+int cmd_train(const struct options *o, struct err *e)
+{
+    const struct config *c = &o->config;
+    struct view v = {.c = c, .smooth = NAN, .begun = clock_seconds()};
+    struct train_hooks hooks = {
+        .export = export,
+        .on_start = on_start,
+        .on_step = on_step,
+        .on_evaluation = on_evaluation,
+        .on_progress = on_progress,
+        .arg = &v,
+    };
+    struct train_result r;
+    char *yaml = options_to_yaml(o);
+    int rc = train(c, yaml, ATTUNE_VERSION, &hooks, &r, e);
+    free(yaml);
+    log_status_end();
+    if (!rc)
+        report_text(&v, &r);
+    if (!rc && c->json)
+        rc = report_json(c, &r, e);
+    free(r.output);
+    return rc;
+}

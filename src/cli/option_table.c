@@ -1,0 +1,357 @@
+/* option_table.c - the one table of options (options.h), and how an option is written in each of
+ * its forms. */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "text/normalize.h"
+
+enum {
+    T = 1 << VERB_TRAIN,
+    E = 1 << VERB_EVAL,
+    S = 1 << VERB_SCORE,
+    R = 1 << VERB_TRANSCRIBE,
+    G = 1 << VERB_GENERATE,
+    D = 1 << VERB_DOCTOR,
+    MODELS = T | E | S | R | G,
+    ALL = MODELS | D,
+};
+
+enum { TEXT_MAX = 1 << 20 };
+
+static const char *const methods[] = {"lora", "full", NULL};
+static const char *const inits[] = {"checkpoint", "random", NULL};
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
+static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
+static const char *const towers[] = {"language", "audio", "vision", "projector", NULL};
+static const char *const normalizers[] = {"none", "basic", NULL};
+
+/* The words of an enum stand in the order of its values. */
+_Static_assert(METHOD_LORA == 0 && METHOD_FULL == 1, "methods");
+_Static_assert(INIT_CHECKPOINT == 0 && INIT_RANDOM == 1, "inits");
+_Static_assert(SCHEDULE_CONSTANT == 0 && SCHEDULE_COSINE == 2, "schedules");
+_Static_assert(DTYPE_AUTO == 0 && DTYPE_BF16 == 2, "dtypes");
+_Static_assert(DEVICE_AUTO == 0 && DEVICE_GPU == 2, "devices");
+_Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_BASIC == 1, "normalizers");
+
+/* Where a value lies; the name of the field is mostly the key. */
+#define AT(field) .offset = offsetof(struct options, field)
+#define IN(field) .offset = offsetof(struct options, config.field)
+
+static const char run[] = "Run", data[] = "Data", lora[] = "LoRA", training[] = "Training",
+                  optimizer[] = "Optimizer", evaluation[] = "Evaluation",
+                  generation[] = "Generation", machine[] = "Machine", output[] = "Output";
+
+/* clang-format off */
+const struct option option_table[] = {
+    {.key = "model", .type = OPTION_TEXT, IN(model), .fallback = "", .letter = 'm',
+     .verbs = MODELS, .group = run, .arg = "DIR",
+     .help = "checkpoint folder in the Hub's layout (config.json, weights, tokenizer.json)"},
+    {.key = "adapter", .type = OPTION_TEXT, IN(adapter), .fallback = "", .letter = 'a',
+     .verbs = MODELS, .group = run, .arg = "DIR",
+     .help = "adapter in PEFT's layout: go on from it (train), or use it (all others)"},
+    {.key = "name", .type = OPTION_TEXT, IN(name), .fallback = "", .verbs = T, .group = run,
+     .arg = "NAME", .help = "name of the run",
+     .fallback_help = "the config file's name without .yaml"},
+    {.key = "runs", .type = OPTION_TEXT, IN(runs), .fallback = "runs", .verbs = T, .group = run,
+     .arg = "DIR", .help = "folder that holds one folder for each run"},
+    {.key = "method", .type = OPTION_ENUM, IN(method), .fallback = "lora", .values = methods,
+     .verbs = T, .group = run, .help = "train low-rank adapters, or every weight"},
+    {.key = "init", .type = OPTION_ENUM, IN(init), .fallback = "checkpoint", .values = inits,
+     .verbs = T, .group = run,
+     .help = "start from the checkpoint's weights, or from random ones (only config.json is read)"},
+
+    {.key = "train", .type = OPTION_PATHS, IN(train), .fallback = "", .verbs = T, .group = data,
+     .arg = "FILE", .help = "JSONL files to learn from; * ? [] match names"},
+    {.key = "eval", .type = OPTION_PATHS, IN(eval), .fallback = "", .verbs = T, .group = data,
+     .arg = "FILE", .help = "JSONL files to measure on"},
+    {.key = "data", .type = OPTION_PATHS, AT(data), .fallback = "", .is_flag_only = true,
+     .letter = 'd', .verbs = E | S, .group = data, .arg = "FILE",
+     .help = "JSONL files to measure on; * ? [] match names"},
+    {.key = "audio", .type = OPTION_PATHS, AT(audio), .fallback = "", .is_flag_only = true,
+     .verbs = G, .group = data, .arg = "FILE", .help = "a clip in front of the prompt"},
+    {.key = "prompt", .type = OPTION_TEXT, IN(prompt), .fallback = "", .verbs = T | E | S | R,
+     .group = data, .arg = "TEXT", .help = "what to say beside a clip whose record says nothing"},
+    {.key = "thinking", .type = OPTION_BOOL, IN(thinking), .fallback = "no",
+     .verbs = MODELS, .group = data, .help = "render chats with the model's thinking switched on"},
+    {.key = "max_tokens", .type = OPTION_INT, IN(max_tokens), .fallback = "2048", .low = 8,
+     .high = 1 << 20, .verbs = T | E, .group = data, .arg = "N",
+     .help = "longest record, soft tokens included; longer ones are bad records"},
+    {.key = "length_sorted", .type = OPTION_BOOL, IN(length_sorted), .fallback = "yes", .verbs = T,
+     .group = data, .help = "batches of records of like length, out of a shuffled window"},
+    {.key = "bad_fraction", .type = OPTION_NUMBER, IN(bad_fraction), .fallback = "0.001", .low = 0,
+     .high = 1, .verbs = T | E, .group = data, .arg = "X",
+     .help = "stop when more than this part of the records is bad ..."},
+    {.key = "bad_min", .type = OPTION_INT, IN(bad_min), .fallback = "10", .low = 0,
+     .high = 1 << 30, .verbs = T | E, .group = data, .arg = "N",
+     .help = "... and more than this number"},
+    {.key = "prefetch", .type = OPTION_INT, IN(prefetch), .fallback = "4", .low = 1, .high = 64,
+     .verbs = T, .group = data, .arg = "N", .help = "batches prepared ahead of the model"},
+
+    {.key = "lora.rank", .type = OPTION_INT, IN(lora.rank), .fallback = "16", .low = 1,
+     .high = 4096, .verbs = T, .group = lora, .arg = "N", .help = "columns of each factor"},
+    {.key = "lora.alpha", .type = OPTION_NUMBER, IN(lora.alpha), .fallback = "", .low = 0,
+     .high = 1e6, .above_low = true, .verbs = T, .group = lora, .arg = "X",
+     .help = "the update is scaled by alpha / rank", .fallback_help = "2 * rank"},
+    {.key = "lora.dropout", .type = OPTION_NUMBER, IN(lora.dropout), .fallback = "0", .low = 0,
+     .high = 0.9, .verbs = T, .group = lora, .arg = "X",
+     .help = "part of the adapter's inputs that is dropped while training"},
+    {.key = "lora.towers", .type = OPTION_WORDS, IN(lora.towers), .fallback = "language",
+     .values = towers, .verbs = T, .group = lora, .arg = "LIST",
+     .help = "parts of the model that get adapters: language, audio, vision, projector"},
+    {.key = "lora.targets", .type = OPTION_WORDS, IN(lora.targets), .fallback = "", .verbs = T,
+     .group = lora, .arg = "LIST",
+     .help = "name patterns of the linear layers that get adapters (q_proj, layers.3.*)",
+     .fallback_help = "every linear layer of the towers"},
+
+    {.key = "steps", .type = OPTION_INT, IN(steps), .fallback = "1000", .low = 1,
+     .high = 1 << 30, .verbs = T, .group = training, .arg = "N", .help = "optimizer steps"},
+    {.key = "batch", .type = OPTION_INT, IN(batch), .fallback = "8", .low = 1, .high = 1 << 16,
+     .verbs = T, .group = training, .arg = "N", .help = "records a step"},
+    {.key = "accumulate", .type = OPTION_INT, IN(accumulate), .fallback = "1", .low = 1,
+     .high = 1 << 16, .verbs = T, .group = training, .arg = "N",
+     .help = "parts that a batch is worked off in, to save memory; must divide it"},
+    {.key = "checkpointing", .type = OPTION_BOOL, IN(checkpointing), .fallback = "no", .verbs = T,
+     .group = training, .help = "compute blocks twice instead of keeping them: less memory"},
+    {.key = "save_every", .type = OPTION_INT, IN(save_every), .fallback = "200", .low = 1,
+     .high = 1 << 30, .verbs = T, .group = training, .arg = "N",
+     .help = "steps between checkpoints"},
+    {.key = "keep", .type = OPTION_INT, IN(keep), .fallback = "2", .low = 1, .high = 1000,
+     .verbs = T, .group = training, .arg = "N", .help = "checkpoints that are kept"},
+    {.key = "log_every", .type = OPTION_INT, IN(log_every), .fallback = "10", .low = 1,
+     .high = 1 << 30, .verbs = T, .group = training, .arg = "N",
+     .help = "steps between lines of progress"},
+
+    {.key = "learning_rate", .type = OPTION_NUMBER, IN(learning_rate), .fallback = "2e-4",
+     .low = 0, .high = 10, .above_low = true, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "highest rate of the schedule"},
+    {.key = "schedule", .type = OPTION_ENUM, IN(schedule), .fallback = "linear",
+     .values = schedules, .verbs = T, .group = optimizer, .help = "of the rate, after warm-up"},
+    {.key = "warmup_steps", .type = OPTION_INT, IN(warmup_steps), .fallback = "", .low = 0,
+     .high = 1 << 30, .verbs = T, .group = optimizer, .arg = "N",
+     .help = "steps in which the rate grows from 0",
+     .fallback_help = "20, a tenth of steps at most"},
+    {.key = "min_lr_ratio", .type = OPTION_NUMBER, IN(min_lr_ratio), .fallback = "0", .low = 0,
+     .high = 1, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "where linear and cosine end, as a part of learning_rate"},
+    {.key = "beta1", .type = OPTION_NUMBER, IN(beta1), .fallback = "0.9", .low = 0,
+     .high = 0.999999, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "AdamW: decay of the mean"},
+    {.key = "beta2", .type = OPTION_NUMBER, IN(beta2), .fallback = "0.999", .low = 0,
+     .high = 0.999999, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "AdamW: decay of the mean square"},
+    {.key = "epsilon", .type = OPTION_NUMBER, IN(epsilon), .fallback = "1e-8", .low = 0, .high = 1,
+     .above_low = true, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "AdamW: added to the root"},
+    {.key = "weight_decay", .type = OPTION_NUMBER, IN(weight_decay), .fallback = "0", .low = 0,
+     .high = 1, .verbs = T, .group = optimizer, .arg = "X",
+     .help = "AdamW: decoupled weight decay"},
+    {.key = "clip", .type = OPTION_NUMBER, IN(clip), .fallback = "1", .low = 0, .high = 1e6,
+     .verbs = T, .group = optimizer, .arg = "X",
+     .help = "largest norm of all gradients together; 0 switches it off"},
+
+    {.key = "eval_every", .type = OPTION_INT, IN(eval_every), .fallback = "200", .low = 0,
+     .high = 1 << 30, .verbs = T, .group = evaluation, .arg = "N",
+     .help = "steps between evaluations; 0: only at the end"},
+    {.key = "eval_max_records", .type = OPTION_INT, IN(eval_max_records), .fallback = "0",
+     .low = 0, .high = 1 << 30, .verbs = T | E, .group = evaluation, .arg = "N",
+     .help = "measure on the first N records; 0: on all"},
+    {.key = "eval_batch", .type = OPTION_INT, IN(eval_batch), .fallback = "8", .low = 1,
+     .high = 4096, .verbs = T | E | R, .group = evaluation, .arg = "N",
+     .help = "records that are measured or transcribed at once"},
+    {.key = "eval_generate", .type = OPTION_BOOL, IN(eval_generate), .fallback = "yes",
+     .verbs = T | E, .group = evaluation,
+     .help = "generate transcripts too, for word and character error rate"},
+    {.key = "normalizer", .type = OPTION_ENUM, IN(normalizer), .fallback = "basic",
+     .values = normalizers, .verbs = T | E, .group = evaluation,
+     .help = "what is taken out of transcripts before words are compared"},
+    {.key = "predictions", .type = OPTION_TEXT, AT(predictions), .fallback = "",
+     .is_flag_only = true, .letter = 'o', .verbs = E, .group = evaluation, .arg = "FILE",
+     .help = "write each record's reference and transcript here, as JSONL"},
+
+    {.key = "max_new_tokens", .type = OPTION_INT, IN(max_new_tokens), .fallback = "256", .low = 1,
+     .high = 1 << 20, .verbs = T | E | R | G, .group = generation, .arg = "N",
+     .help = "stop generating after this many tokens"},
+    {.key = "temperature", .type = OPTION_NUMBER, AT(temperature), .fallback = "0", .low = 0,
+     .high = 100, .is_flag_only = true, .verbs = G, .group = generation, .arg = "X",
+     .help = "sample with the logits divided by this; 0 takes the likeliest token"},
+    {.key = "top_p", .type = OPTION_NUMBER, AT(top_p), .fallback = "1", .low = 0, .high = 1,
+     .above_low = true, .is_flag_only = true, .verbs = G, .group = generation, .arg = "X",
+     .help = "sample from the likeliest tokens that together have this probability"},
+
+    {.key = "device", .type = OPTION_ENUM, IN(device), .fallback = "auto", .values = devices,
+     .verbs = ALL, .group = machine,
+     .help = "where to compute; auto takes a GPU when there is one"},
+    {.key = "dtype", .type = OPTION_ENUM, IN(dtype), .fallback = "auto", .values = dtypes,
+     .verbs = T | E | R | G, .group = machine,
+     .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU"},
+    {.key = "compile", .type = OPTION_BOOL, IN(compile), .fallback = "", .verbs = T,
+     .group = machine, .help = "compile the training step", .fallback_help = "yes on GPUs"},
+    {.key = "seed", .type = OPTION_SEED, IN(seed), .fallback = "0", .verbs = T | G,
+     .group = machine, .arg = "N", .help = "of order, initial weights, dropout and sampling"},
+
+    {.key = "ids", .type = OPTION_BOOL, AT(ids), .fallback = "no", .is_flag_only = true,
+     .verbs = S, .group = output, .help = "print each record's input_ids too"},
+    {.key = "json", .type = OPTION_BOOL, IN(json), .fallback = "no", .is_flag_only = true,
+     .verbs = ALL, .group = output, .help = "print results as JSON"},
+    {.key = "quiet", .type = OPTION_BOOL, IN(quiet), .fallback = "no", .is_flag_only = true,
+     .letter = 'q', .verbs = ALL, .group = output, .help = "no messages but warnings and errors"},
+};
+/* clang-format on */
+
+const int option_count = (int)(sizeof option_table / sizeof option_table[0]);
+
+int option_find(const char *key)
+{
+    for (int i = 0; i < option_count; i++)
+        if (!strcmp(option_table[i].key, key))
+            return i;
+    return -1;
+}
+
+void option_flag(const struct option *o, char *out, size_t size)
+{
+    snprintf(out, size, "%s", o->key);
+    for (; *out; out++)
+        if (*out == '_' || *out == '.')
+            *out = '-';
+}
+
+void option_variable(const struct option *o, char *out, size_t size)
+{
+    snprintf(out, size, "ATTUNE_%s", o->key);
+    for (; *out; out++)
+        *out = *out == '.' ? '_' : (char)toupper((unsigned char)*out);
+}
+
+static void join(const char *const *words, struct buf *out)
+{
+    for (int i = 0; words[i]; i++)
+        buf_printf(out, "%s%s", i ? ", " : "", words[i]);
+}
+
+/* The range of a number in words: "from 1 to 64", "above 0, up to 10". */
+static void range_text(const struct option *o, struct buf *out)
+{
+    if (o->above_low)
+        buf_printf(out, "above %.7g, up to %.10g", o->low, o->high);
+    else
+        buf_printf(out, "from %.7g to %.10g", o->low, o->high);
+}
+
+void option_expects(const struct option *o, char *out, size_t size)
+{
+    struct buf b;
+    buf_init(&b, TEXT_MAX);
+    switch (o->type) {
+    case OPTION_BOOL: buf_add_str(&b, "yes or no"); break;
+    case OPTION_INT:
+        buf_add_str(&b, "a whole number ");
+        range_text(o, &b);
+        break;
+    case OPTION_SEED: buf_add_str(&b, "a whole number from 0 to 18446744073709551615"); break;
+    case OPTION_NUMBER:
+        buf_add_str(&b, "a number ");
+        range_text(o, &b);
+        break;
+    case OPTION_TEXT: buf_add_str(&b, "text"); break;
+    case OPTION_ENUM:
+        buf_add_str(&b, "one of: ");
+        join(o->values, &b);
+        break;
+    case OPTION_PATHS: buf_add_str(&b, "a file or a list of files"); break;
+    case OPTION_WORDS:
+        buf_add_str(&b, o->values ? "a list of: " : "a list of words");
+        if (o->values)
+            join(o->values, &b);
+        break;
+    }
+    snprintf(out, size, "%s", b.data);
+    buf_release(&b);
+}
+
+/* A plain word of YAML needs no quotes: letters, digits and what paths have, and nothing that
+ * YAML 1.1 would read as a number, a truth value or null. */
+static bool is_plain(const char *s)
+{
+    static const char *const words[] = {"yes",   "no",   "on", "off", "true",
+                                        "false", "null", "y",  "n"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const char *a = s, *b = words[i];
+        while (*b && tolower((unsigned char)*a) == *b)
+            a++, b++;
+        if (!*a && !*b)
+            return false;
+    }
+    if (!isalpha((unsigned char)*s) && *s != '/')
+        return false;
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && !strchr("_-./+", *s))
+            return false;
+    return true;
+}
+
+/* JSON's strings are YAML's double-quoted ones. */
+static void quote(const char *s, struct buf *out)
+{
+    if (is_plain(s)) {
+        buf_add_str(out, s);
+        return;
+    }
+    buf_add_char(out, '"');
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            buf_printf(out, "\\x%02x", c);
+        else
+            buf_add_char(out, *s);
+    }
+    buf_add_char(out, '"');
+}
+
+/* The shortest decimal that reads back as the same number. */
+static void number_text(double v, struct buf *out)
+{
+    char s[32];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(s, sizeof s, "%.*g", digits, v);
+        double back;
+        if (sscanf(s, "%lf", &back) == 1 && back >= v && back <= v)
+            break;
+    }
+    buf_add_str(out, s);
+}
+
+char *option_text(const struct option *o, const struct options *values)
+{
+    const void *at = (const char *)values + o->offset;
+    struct buf b;
+    buf_init(&b, TEXT_MAX);
+    switch (o->type) {
+    case OPTION_BOOL: buf_add_str(&b, *(const bool *)at ? "yes" : "no"); break;
+    case OPTION_INT: buf_printf(&b, "%d", *(const int *)at); break;
+    case OPTION_SEED: buf_printf(&b, "%llu", (unsigned long long)*(const uint64_t *)at); break;
+    case OPTION_NUMBER: number_text(*(const double *)at, &b); break;
+    case OPTION_TEXT: quote(*(char *const *)at, &b); break;
+    case OPTION_ENUM: buf_add_str(&b, o->values[*(const int *)at]); break;
+    case OPTION_WORDS:
+    case OPTION_PATHS: {
+        const struct string_list *l = at;
+        buf_add_char(&b, '[');
+        for (int i = 0; i < l->count; i++) {
+            buf_add_str(&b, i ? ", " : "");
+            quote(l->at[i], &b);
+        }
+        buf_add_char(&b, ']');
+        break;
+    }
+    }
+    return buf_take(&b, NULL);
+}

@@ -1,0 +1,67 @@
+/* config.h - the settings of a run as plain values.  The option table (cli/options.c) fills it from
+ * file, environment and flags; nothing else knows where a value came from. */
+#ifndef TRAIN_CONFIG_H
+#define TRAIN_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "text/normalize.h"
+
+/* All strings are set ("" when not given) and owned by whoever filled the struct. */
+struct string_list { char **at; int count; };
+
+enum train_method { METHOD_LORA, METHOD_FULL };
+enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum config_dtype { DTYPE_AUTO, DTYPE_F32, DTYPE_BF16 };
+enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_GPU };
+enum config_init { INIT_CHECKPOINT, INIT_RANDOM };
+
+struct lora_config {
+    int rank;                          /* 16 */
+    double alpha;                      /* 2 * rank when not given */
+    double dropout;                    /* 0 */
+    struct string_list towers;         /* language, audio (vision, projector); default: language */
+    struct string_list targets;        /* name patterns of linear layers; default: every linear
+                                          layer of the chosen towers' blocks */
+};
+
+struct config {
+    char *model;                       /* Hub folder */
+    char *adapter;                     /* go on from this adapter */
+    char *name;                        /* of the run; default: from the config file's name */
+    char *runs;                        /* folder of runs, "runs" */
+    struct string_list train, eval;    /* JSONL files, globs allowed */
+    enum train_method method;
+    enum config_init init;
+    struct lora_config lora;
+    int steps;
+    int batch;                         /* records a step */
+    int accumulate;                    /* micro-batches a step; batch is divided among them */
+    int max_tokens;                    /* longest record; longer ones are bad records */
+    double learning_rate;
+    enum schedule_kind schedule;       /* linear */
+    int warmup_steps;
+    double min_lr_ratio;               /* where linear and cosine end, 0 */
+    double beta1, beta2, epsilon, weight_decay;
+    double clip;                       /* global gradient norm; 0: off; default 1 */
+    bool checkpointing;                /* recompute blocks in the backward pass */
+    bool compile;                      /* default: on for GPUs */
+    enum config_dtype dtype;
+    enum config_device device;
+    uint64_t seed;
+    int eval_every, save_every, log_every, keep;
+    int eval_max_records, max_new_tokens, eval_batch;
+    bool eval_generate;                /* WER and CER from generated transcripts */
+    enum normalizer normalizer;        /* of transcripts before they are compared */
+    double bad_fraction;               /* records that may be bad, 0.001 */
+    int bad_min;                       /* ... but at least 10 */
+    bool thinking;
+    char *prompt;                      /* text part for records that bring none; "" for none */
+    int prefetch;                      /* batches prepared ahead */
+    bool length_sorted;                /* batches of like length out of a shuffled window */
+    bool json, quiet;
+    char *config_path;
+};
+
+#endif

@@ -1,0 +1,252 @@
+/* evaluate.c - see evaluate.h.
+ *
+ * Two passes over the records: the loss needs the answers in the input, generation must not see
+ * them.  Neither pass depends on the batch size, except by rounding.
+ */
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "data/loader.h"
+#include "data/plan.h"
+#include "nn/lora.h"
+#include "train/generate.h"
+
+enum { LOADER_THREADS = 2, LOADER_AHEAD = 2, NORMALIZED_MAX = 16 << 20 };
+
+struct pass {
+    struct evaluation *v;
+    const struct session *s;
+    const struct evaluate_options *o;
+    double loss_sum;
+    size_t transcript_room;
+};
+
+typedef int (*batch_fn)(struct pass *p, const struct batch *b, struct err *e);
+
+/* ------------------------------------------------------------------- loss -- */
+
+static int add_loss(struct pass *p, const struct batch *b, struct err *e)
+{
+    mx_enter();
+    struct model_input in;
+    session_input(&in, b);
+    mx_array logprobs = model_logprobs(p->s->model, &in);                           /* [R] */
+    double sum = 0;
+    int rc = mx_item(mx_sum_all(mx_multiply(logprobs, in.target_weights)), &sum, e);
+    mx_leave(MX_NONE);
+    p->loss_sum -= sum;
+    p->v->records += b->rows;
+    p->v->supervised += b->supervised;
+    p->v->total += b->total;
+    p->v->audio_s += b->audio_s;
+    return rc;
+}
+
+/* ------------------------------------------------------------ transcripts -- */
+
+static void evaluated_release(struct evaluated *t)
+{
+    free(t->id);
+    free(t->reference);
+    free(t->hypothesis);
+    free(t->reference_norm);
+    free(t->hypothesis_norm);
+}
+
+static char *normalized(enum normalizer n, const char *text, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, NORMALIZED_MAX);
+    char *out = NULL;
+    if (!normalize_text(n, text, &b, e) && !buf_check(&b, "a normalised transcript", e))
+        out = buf_take(&b, NULL);
+    buf_release(&b);
+    return out;
+}
+
+static void add_counts(struct error_count *sum, const struct error_count *c)
+{
+    sum->hits += c->hits;
+    sum->substitutions += c->substitutions;
+    sum->deletions += c->deletions;
+    sum->insertions += c->insertions;
+    sum->reference += c->reference;
+}
+
+static int compare(struct evaluated *t, const struct pass *p, struct err *e)
+{
+    t->reference_norm = normalized(p->o->normalizer, t->reference, e);
+    t->hypothesis_norm = normalized(p->o->normalizer, t->hypothesis, e);
+    if (!t->reference_norm || !t->hypothesis_norm)
+        return -1;
+    return wer_count(&t->wer, t->reference_norm, t->hypothesis_norm, e) ||
+                   cer_count(&t->cer, t->reference_norm, t->hypothesis_norm, e)
+               ? -1
+               : 0;
+}
+
+static int add_transcript(struct pass *p, const struct batch *b, int row, const struct ids *ids,
+                          struct err *e)
+{
+    struct evaluation *v = p->v;
+    struct evaluated t = {.id = xstrdup(b->ids[row]), .reference = xstrdup(b->references[row])};
+    t.hypothesis = session_text(p->s, ids, e);
+    if (!t.hypothesis || compare(&t, p, e)) {
+        err_in(e, "%s", t.id);
+        evaluated_release(&t);
+        return -1;
+    }
+    add_counts(&v->wer, &t.wer);
+    add_counts(&v->cer, &t.cer);
+    v->cut += ids->count >= p->o->max_new_tokens;
+    if ((size_t)v->transcript_count == p->transcript_room)
+        v->transcripts = mem_grow(v->transcripts, &p->transcript_room, sizeof *v->transcripts);
+    v->transcripts[v->transcript_count++] = t;
+    return 0;
+}
+
+static int add_transcripts(struct pass *p, const struct batch *b, struct err *e)
+{
+    struct generate_options o = {
+        .max_new_tokens = p->o->max_new_tokens,
+        .stop_ids = p->s->stop_ids,
+        .stop_count = p->s->stop_count,
+    };
+    bool has_reference = false;
+    for (int i = 0; i < b->rows; i++)
+        has_reference |= b->references[i] != NULL;
+    if (!has_reference)
+        return 0;
+    struct ids *out = xcalloc((size_t)b->rows, sizeof *out);
+    int rc = generate(p->s->model, b, &o, out, e);
+    for (int i = 0; i < b->rows; i++) {
+        if (!rc && b->references[i])
+            rc = add_transcript(p, b, i, &out[i], e);
+        ids_release(&out[i]);
+    }
+    free(out);
+    return rc;
+}
+
+/* ----------------------------------------------------------------- passes -- */
+
+/* Holes are reported by the first pass; the second meets the same ones again. */
+static void take_bad(struct evaluation *v, const struct loader *l)
+{
+    int kept;
+    const struct loader_bad *bad = loader_bad_records(l, &kept);
+    v->bad = loader_bad_count(l);
+    v->bad_texts = xcalloc((size_t)kept + 1, sizeof *v->bad_texts);
+    for (int i = 0; i < kept; i++)
+        v->bad_texts[v->bad_count++] = xstrdup(bad[i].text);
+}
+
+static int run_steps(struct pass *p, struct loader *l, const char *what, int64_t all, batch_fn fn,
+                     struct err *e)
+{
+    struct loader_step step;
+    int64_t done = 0;
+    int got;
+    while ((got = loader_next(l, &step, e)) == 1) {
+        int rc = 0;
+        for (int i = 0; i < step.count && !rc; i++)
+            rc = fn(p, &step.micros[i], e);
+        loader_step_release(&step);
+        done += p->o->batch;
+        if (!rc && p->o->is_stopped && p->o->is_stopped(p->o->arg))
+            rc = err_set(e, ERR_STOPPED, "interrupted");
+        if (rc)
+            return -1;
+        if (p->o->on_progress)
+            p->o->on_progress(p->o->arg, what, done < all ? done : all, all);
+    }
+    return got;
+}
+
+static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpose purpose,
+                    struct err *e)
+{
+    const struct evaluate_options *o = p->o;
+    struct plan plan = {.count = m->count, .batch = o->batch, .is_sequential = true};
+    if (o->max_records && o->max_records < plan.count)
+        plan.count = o->max_records;
+    struct loader_options lo = {
+        .manifest = m,
+        .plan = &plan,
+        .format = &p->s->format,
+        .purpose = purpose,
+        .threads = LOADER_THREADS,
+        .ahead = LOADER_AHEAD,
+        .bad_fraction = o->bad_fraction,
+        .bad_min = o->bad_min,
+    };
+    struct loader *l = loader_open(&lo, e);
+    if (!l)
+        return -1;
+    bool is_first = purpose == SAMPLE_TRAIN;
+    int rc = run_steps(p, l, is_first ? "measuring" : "transcribing", plan.count,
+                       is_first ? add_loss : add_transcripts, e);
+    if (!rc && is_first)
+        take_bad(p->v, l);
+    loader_close(l);
+    return rc;
+}
+
+int evaluate(struct evaluation *v, const struct session *s, const struct manifest *m,
+             const struct evaluate_options *o, struct err *e)
+{
+    *v = (struct evaluation){.normalizer = o->normalizer};
+    struct pass p = {.v = v, .s = s, .o = o};
+    double start = clock_seconds();
+    nn_dropout_key(&s->model->params, MX_NONE);
+    int rc = run_pass(&p, m, SAMPLE_TRAIN, e);
+    if (!rc && o->generates)
+        rc = run_pass(&p, m, SAMPLE_GENERATE, e);
+    if (rc) {
+        evaluation_release(v);
+        return -1;
+    }
+    v->loss = v->supervised ? p.loss_sum / (double)v->supervised : NAN;
+    v->perplexity = exp(v->loss);
+    v->seconds = clock_seconds() - start;
+    return 0;
+}
+
+void evaluation_release(struct evaluation *v)
+{
+    for (int64_t i = 0; i < v->transcript_count; i++)
+        evaluated_release(&v->transcripts[i]);
+    for (int i = 0; i < v->bad_count; i++)
+        free(v->bad_texts[i]);
+    free(v->transcripts);
+    free(v->bad_texts);
+    *v = (struct evaluation){0};
+}
+
+static int64_t word_errors(const struct evaluated *t)
+{
+    return t->wer.substitutions + t->wer.deletions + t->wer.insertions;
+}
+
+int evaluation_worst(const struct evaluation *v, int64_t *out, int max)
+{
+    int n = 0;
+    for (int64_t i = 0; i < v->transcript_count; i++) {
+        int64_t errors = word_errors(&v->transcripts[i]);
+        int at = n < max ? n++ : max;
+        while (at > 0 && errors > word_errors(&v->transcripts[out[at - 1]])) {
+            if (at < max)
+                out[at] = out[at - 1];
+            at--;
+        }
+        if (at < max)
+            out[at] = i;
+    }
+    return n;
+}

@@ -1,0 +1,75 @@
+/* evaluate.h - how good a model is on a data set: loss, and error rates of generated transcripts.
+ *
+ *     struct evaluation v;
+ *     if (evaluate(&v, &session, &manifest, &(struct evaluate_options){.batch = 8,
+ *                  .generates = true, .max_new_tokens = 256, .normalizer = NORMALIZE_BASIC}, e))
+ *     printf("loss %.3f  WER %.1f %%", v.loss, 100 * error_rate(&v.wer));
+ *     evaluation_release(&v);
+ *
+ * The loss is the mean over all supervised tokens of the data set.  Transcripts are greedy.  They
+ * are made for records that end with an assistant's turn, and compared with its text; both pass
+ * the same normaliser before.
+ */
+#ifndef TRAIN_EVALUATE_H
+#define TRAIN_EVALUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "data/manifest.h"
+#include "text/normalize.h"
+#include "text/wer.h"
+#include "train/session.h"
+
+struct evaluate_options {
+    int batch;                         /* records at once */
+    int64_t max_records;               /* the first so many; 0: all */
+    bool generates;                    /* transcripts too */
+    int max_new_tokens;
+    enum normalizer normalizer;
+    double bad_fraction;               /* as in loader.h */
+    int bad_min;
+    /* Asked between batches: true ends the evaluation with ERR_STOPPED.  NULL: never. */
+    bool (*is_stopped)(void *arg);
+    /* Told how far it is, 0..1; NULL: nobody. */
+    void (*on_progress)(void *arg, const char *what, int64_t done, int64_t all);
+    void *arg;
+};
+
+/* One transcript beside what it should be. */
+struct evaluated {
+    char *id;                          /* the record's "id", or "file:line" */
+    char *reference, *hypothesis;      /* as they are */
+    char *reference_norm, *hypothesis_norm;   /* as they were compared */
+    struct error_count wer, cer;
+};
+
+struct evaluation {
+    double loss;                       /* nats per supervised token; NaN when there was none */
+    double perplexity;
+    int64_t records, supervised, total;
+    double audio_s;
+    double seconds;                    /* how long it took */
+    int64_t bad;                       /* records that could not be used */
+    char **bad_texts;                  /* [bad_count] the first of them, "file:line: what" */
+    int bad_count;
+    enum normalizer normalizer;
+    struct error_count wer, cer;       /* over all transcripts */
+    struct evaluated *transcripts;     /* [transcript_count] in the order of the records */
+    int64_t transcript_count;
+    int64_t cut;                       /* transcripts that reached max_new_tokens */
+};
+
+/* Measure the session's model on the records of `m`.  Too many bad records are ERR_DATA.  On
+ * failure `v` is released. */
+int evaluate(struct evaluation *v, const struct session *s, const struct manifest *m,
+             const struct evaluate_options *o, struct err *e) MUST_CHECK;
+/* Safe on a zeroed struct. */
+void evaluation_release(struct evaluation *v);
+
+/* Indices of the transcripts with most word errors (the worst first); writes up to `max`, returns
+ * how many. */
+int evaluation_worst(const struct evaluation *v, int64_t *out, int max);
+
+#endif

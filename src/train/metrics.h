@@ -1,0 +1,38 @@
+/* metrics.h - metrics.jsonl: one line for each step and each evaluation of a run.
+ *
+ *     {"step":1,"loss":..,"lr":..,"grad_norm":..,"supervised_tokens":..,"tokens":..,"audio_s":..,
+ *      "seconds":..,"data_wait":..,"memory":..}
+ *     {"step":200,"eval_loss":..,"wer":..,"cer":..,...}
+ *
+ * Each step appears once: when a run is resumed, lines of steps after its checkpoint are cut.
+ */
+#ifndef TRAIN_METRICS_H
+#define TRAIN_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "train/evaluate.h"
+
+struct step_metrics {
+    int64_t step, steps;               /* this one, and how many there will be */
+    double loss;                       /* mean over supervised tokens; NaN: nothing was trained */
+    double lr, grad_norm;
+    int64_t supervised, total;         /* tokens */
+    int64_t bad;                       /* distinct bad records so far */
+    double audio_s;
+    double seconds;                    /* wall clock since the step before */
+    double data_wait;                  /* of these, waiting for data */
+    uint64_t memory;                   /* peak bytes of arrays so far */
+    bool ok;                           /* false: not finite, the step changed nothing */
+};
+
+/* Keep only the lines of steps up to `step` in the file; a torn last line goes, too.  A file that
+ * is not there is fine. */
+int metrics_cut(const char *path, int64_t step, struct err *e) MUST_CHECK;
+int metrics_add_step(const char *path, const struct step_metrics *m, struct err *e) MUST_CHECK;
+int metrics_add_evaluation(const char *path, int64_t step, const struct evaluation *v,
+                           struct err *e) MUST_CHECK;
+
+#endif

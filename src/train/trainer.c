@@ -1,0 +1,591 @@
+/* trainer.c - see trainer.h.
+ *
+ * The results of a step are read after the next one has been handed to the device, so that the
+ * device never waits for the host.  Evaluation comes before the checkpoint of the same step: a
+ * crash between the two repeats the evaluation and cuts its line from the metrics.
+ */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/dir.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "data/loader.h"
+#include "data/manifest.h"
+#include "data/plan.h"
+#include "nn/lora.h"
+#include "train/checkpoint.h"
+#include "train/run.h"
+#include "train/schedule.h"
+#include "train/step.h"
+
+enum { LOADER_THREADS = 2, NAMES_BYTES = 400, BAD_TEXTS_SHOWN = 10 };
+
+/* Compiled steps are traced for each set of shapes: coarser padding, fewer of them. */
+enum { COMPILED_TOKENS = 64, COMPILED_FRAMES = 256, COMPILED_TARGETS = 128 };
+
+void (*train_batch_hook)(int64_t step, struct batch *b);
+
+/* A step whose results have not been read yet. */
+struct pending {
+    bool is_used, has_result;
+    struct step_metrics metrics;
+    mx_array loss, grad_norm, ok;      /* slots */
+    char names[NAMES_BYTES];           /* of its records, for messages */
+};
+
+struct trainer {
+    const struct config *c;
+    const struct train_hooks *hooks;
+    struct run run;
+    struct session session;
+    struct manifest train_set, eval_set;
+    uint32_t *lengths;
+    struct plan plan;
+    struct schedule schedule;
+    struct train_step step;
+    struct loader *loader;
+    struct pending pending;
+    int bad_in_row;
+    int64_t from;                      /* steps that were done when this process began */
+    double before_s;                   /* seconds of training before that */
+    double started, last;              /* on the clock */
+    char *approximate;                 /* why the run is not exactly reproducible, or NULL */
+    double last_loss;
+    int bad_shown;
+    struct train_result *result;
+};
+
+/* ---------------------------------------------------------------- signals -- */
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int sig)
+{
+    if (stop_signal)
+        _exit(128 + sig);
+    stop_signal = sig;
+}
+
+struct signals {
+    struct sigaction interrupt, terminate;
+};
+
+static void catch_signals(struct signals *old)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    stop_signal = 0;
+    sigaction(SIGINT, &a, &old->interrupt);
+    sigaction(SIGTERM, &a, &old->terminate);
+}
+
+static void restore_signals(const struct signals *old)
+{
+    sigaction(SIGINT, &old->interrupt, NULL);
+    sigaction(SIGTERM, &old->terminate, NULL);
+}
+
+static bool is_stopped(void *arg)
+{
+    (void)arg;
+    return stop_signal != 0;
+}
+
+static int stopped(const struct trainer *t, int64_t step, struct err *e)
+{
+    enum err_kind kind = stop_signal == SIGTERM ? ERR_TERMINATED : ERR_STOPPED;
+    err_set(e, kind, "stopped after step %lld of %d; progress is saved in %s", (long long)step,
+            t->c->steps, t->run.dir);
+    return err_hint(e, "the same command goes on from there");
+}
+
+/* ----------------------------------------------------------------- set-up -- */
+
+/* Adapters or weights that are trained. */
+static int choose_trained(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->c;
+    struct nn_params *p = &t->session.model->params;
+    if (c->method == METHOD_FULL)
+        return nn_params_train(p, NULL, 0, e);
+    if (*c->adapter)
+        return 0;                      /* the session has put it on */
+    struct nn_lora_config lora = {
+        .rank = c->lora.rank,
+        .alpha = c->lora.alpha,
+        .dropout = c->lora.dropout,
+        .towers = c->lora.towers.at,
+        .tower_count = c->lora.towers.count,
+        .targets = c->lora.targets.at,
+        .target_count = c->lora.targets.count,
+        .seed = c->seed,
+    };
+    return nn_lora_attach(p, &lora, e);
+}
+
+static int open_session(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->c;
+    struct session_options o = {
+        .model = c->model,
+        .adapter = c->adapter,
+        .device = c->device,
+        .dtype = c->dtype,
+        .init_random = c->init == INIT_RANDOM,
+        .seed = c->seed,
+        .prompt = c->prompt,
+        .max_tokens = c->max_tokens,
+        .is_thinking = c->thinking,
+    };
+    if (session_open(&t->session, &o, e) || choose_trained(t, e))
+        return -1;
+    if (c->compile) {
+        t->session.format.tokens_multiple = COMPILED_TOKENS;
+        t->session.format.frames_multiple = COMPILED_FRAMES;
+        t->session.format.targets_multiple = COMPILED_TARGETS;
+    }
+    train_step_init(&t->step, t->session.model, c);
+    return mx_check(e);
+}
+
+static void open_pending(struct pending *p)
+{
+    p->loss = mx_slot(MX_NONE);
+    p->grad_norm = mx_slot(MX_NONE);
+    p->ok = mx_slot(MX_NONE);
+}
+
+static void add_reason(struct trainer *t, const char *reason)
+{
+    char *old = t->approximate;
+    t->approximate = old ? xasprintf("%s; %s", old, reason) : xstrdup(reason);
+    free(old);
+}
+
+/* Take over what the checkpoint's state says, and the checkpoint itself. */
+static int resume_from(struct trainer *t, const char *path, const json_t *state, struct err *e)
+{
+    int64_t step = json_need_int(state, "step", e);
+    const json_t *facts = json_need_object(state, "facts", e);
+    const json_t *conditions = json_need_object(state, "conditions", e);
+    const char *why = json_get_str(state, "approximate", NULL, e);
+    t->before_s = json_get_double(state, "seconds", 0, e);
+    t->last_loss = json_get_double(state, "loss", NAN, e);
+    if (e->kind)
+        return err_in(e, "%s/state.json", path);
+    if (run_check_facts(&t->run, facts, e))
+        return -1;
+    if (why)
+        add_reason(t, why);
+    char *changed = run_changed_conditions(&t->run, conditions);
+    if (changed) {
+        log_warn("going on from step %lld under other conditions: %s; the result is approximately "
+                 "that of an undisturbed run",
+                 (long long)step, changed);
+        add_reason(t, changed);
+        free(changed);
+    }
+    if (checkpoint_load(path, &t->session.model->params, &t->step.adamw, e))
+        return -1;
+    t->from = step;
+    return 0;
+}
+
+static int resume(struct trainer *t, struct err *e)
+{
+    char *path;
+    json_t *state;
+    int found = checkpoint_find(t->run.dir, &path, &state, e);
+    int rc = found < 0 ? -1 : 0;
+    if (found > 0)
+        rc = resume_from(t, path, state, e);
+    free(path);
+    json_decref(state);
+    return rc ? -1 : metrics_cut(t->run.metrics, t->from, e);
+}
+
+static int open_loader(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->c;
+    t->plan = (struct plan){
+        .count = t->train_set.count,
+        .seed = c->seed,
+        .batch = c->batch,
+        .lengths = t->lengths,
+    };
+    t->schedule = (struct schedule){
+        .kind = c->schedule,
+        .rate = c->learning_rate,
+        .steps = c->steps,
+        .warmup_steps = c->warmup_steps,
+        .min_ratio = c->min_lr_ratio,
+    };
+    if (t->from >= c->steps)
+        return 0;
+    t->loader = loader_open(
+        &(struct loader_options){
+            .manifest = &t->train_set,
+            .plan = &t->plan,
+            .format = &t->session.format,
+            .purpose = SAMPLE_TRAIN,
+            .first_step = t->from,
+            .end_step = c->steps,
+            .micros = c->accumulate,
+            .threads = LOADER_THREADS,
+            .ahead = c->prefetch,
+            .bad_fraction = c->bad_fraction,
+            .bad_min = c->bad_min,
+        },
+        e);
+    return t->loader ? 0 : -1;
+}
+
+/* -------------------------------------------------------------- one step -- */
+
+/* Names of the records of a step, as many as fit. */
+static void list_names(const struct loader_step *s, char *out, size_t size)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (int i = 0; i < s->count; i++) {
+        for (int r = 0; r < s->micros[i].rows; r++) {
+            const char *name = s->micros[i].ids[r];
+            if (n + strlen(name) + 8 > size) {
+                snprintf(out + n, size - n, ", ...");
+                return;
+            }
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", name);
+        }
+    }
+}
+
+/* Read the results of the pending step: write its line, tell, judge. */
+static int settle(struct trainer *t, struct err *e)
+{
+    struct pending *p = &t->pending;
+    struct step_metrics *m = &p->metrics;
+    if (!p->is_used)
+        return 0;
+    p->is_used = false;
+    m->loss = m->grad_norm = NAN;
+    m->ok = true;
+    if (p->has_result) {
+        double ok = 0;
+        if (mx_item(p->loss, &m->loss, e) || mx_item(p->grad_norm, &m->grad_norm, e) ||
+            mx_item(p->ok, &ok, e))
+            return err_in(e, "step %lld", (long long)m->step);
+        m->ok = ok != 0;
+    }
+    double now = clock_seconds();
+    m->seconds = now - t->last;
+    t->last = now;
+    m->memory = mx_memory_peak();
+    if (m->ok && p->has_result)
+        t->last_loss = m->loss;
+    if (metrics_add_step(t->run.metrics, m, e))
+        return -1;
+    if (t->hooks->on_step)
+        t->hooks->on_step(t->hooks->arg, m);
+    if (m->ok) {
+        t->bad_in_row = 0;
+        return 0;
+    }
+    log_warn("step %lld: loss %g, gradient norm %g; nothing was changed (records %s)",
+             (long long)m->step, m->loss, m->grad_norm, p->names);
+    if (++t->bad_in_row < TRAINER_BAD_STEPS_MAX)
+        return 0;
+    err_set(e, ERR_NONFINITE,
+            "step %lld: loss or gradients are not finite, for the %drd step in a row; records %s",
+            (long long)m->step, t->bad_in_row, p->names);
+    return err_hint(e, "a lower learning_rate, a longer warm-up, or a look at these records");
+}
+
+static void warn_of_bad(struct trainer *t, const struct loader_step *s)
+{
+    for (int i = 0; i < s->bad_count; i++) {
+        if (t->bad_shown < BAD_TEXTS_SHOWN)
+            log_warn("left out: %s", s->bad[i]);
+        else if (t->bad_shown == BAD_TEXTS_SHOWN)
+            log_warn("further bad records are only counted");
+        t->bad_shown++;
+    }
+}
+
+/* Start the step and, while it runs, settle the one before. */
+static int run_step(struct trainer *t, const struct loader_step *s, struct err *e)
+{
+    int64_t step = s->step + 1;
+    double rate = schedule_rate(&t->schedule, step);
+    struct step_result r = {MX_NONE, MX_NONE, MX_NONE};
+    warn_of_bad(t, s);
+    for (int i = 0; train_batch_hook && i < s->count; i++)
+        train_batch_hook(step, &s->micros[i]);
+    struct step_data d = {s->micros, s->count, s->supervised};
+    if (s->count && train_step_run(&t->step, &d, step, rate, &r, e))
+        return err_in(e, "step %lld", (long long)step);
+    if (settle(t, e))
+        return -1;
+    struct pending *p = &t->pending;
+    if (s->count) {
+        mx_set(p->loss, r.loss);
+        mx_set(p->grad_norm, r.grad_norm);
+        mx_set(p->ok, r.ok);
+    }
+    p->is_used = true;
+    p->has_result = s->count > 0;
+    p->metrics = (struct step_metrics){
+        .step = step,
+        .steps = t->c->steps,
+        .lr = rate,
+        .supervised = s->supervised,
+        .total = s->total,
+        .audio_s = s->audio_s,
+        .bad = loader_bad_count(t->loader),
+        .data_wait = s->waited_s,
+    };
+    list_names(s, p->names, sizeof p->names);
+    return 0;
+}
+
+/* ------------------------------------------------------ between the steps -- */
+
+static int save(struct trainer *t, int64_t step, struct err *e)
+{
+    json_t *state = json_object();
+    json_put_int(state, "step", step);
+    json_put_double(state, "loss", t->last_loss);
+    json_put_double(state, "seconds", t->before_s + clock_seconds() - t->started);
+    json_put(state, "facts", json_incref(t->run.facts));
+    json_put(state, "conditions", json_incref(t->run.conditions));
+    if (t->approximate)
+        json_put_str(state, "approximate", t->approximate);
+    int rc = checkpoint_save(t->run.dir, step, &t->session.model->params, &t->step.adamw, state, e);
+    json_decref(state);
+    if (rc)
+        return -1;
+    return checkpoint_prune(t->run.dir, t->c->keep, e);
+}
+
+/* Measure on the evaluation set; being stopped meanwhile is no failure. */
+static int evaluate_now(struct trainer *t, int64_t step, bool is_last, struct err *e)
+{
+    const struct config *c = t->c;
+    if (!t->eval_set.count || stop_signal)
+        return 0;
+    struct evaluate_options o = {
+        .batch = c->eval_batch,
+        .max_records = c->eval_max_records,
+        .generates = c->eval_generate,
+        .max_new_tokens = c->max_new_tokens,
+        .normalizer = c->normalizer,
+        .bad_fraction = c->bad_fraction,
+        .bad_min = c->bad_min,
+        .is_stopped = is_stopped,
+        .on_progress = t->hooks->on_progress,
+        .arg = t->hooks->arg,
+    };
+    struct evaluation v;
+    struct err mine = {0};
+    if (evaluate(&v, &t->session, &t->eval_set, &o, &mine)) {
+        if (mine.kind == ERR_STOPPED)
+            return 0;
+        *e = mine;
+        return err_in(e, "evaluation after step %lld", (long long)step);
+    }
+    int rc = metrics_add_evaluation(t->run.metrics, step, &v, e);
+    if (t->hooks->on_evaluation)
+        t->hooks->on_evaluation(t->hooks->arg, step, &v);
+    if (is_last) {
+        struct train_result *r = t->result;
+        r->has_evaluation = true;
+        r->eval_loss = v.loss;
+        r->wer = v.transcript_count ? error_rate(&v.wer) : NAN;
+        r->cer = v.transcript_count ? error_rate(&v.cer) : NAN;
+    }
+    evaluation_release(&v);
+    t->last = clock_seconds();
+    return rc;
+}
+
+static bool is_due(int64_t step, int every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* What follows a step: evaluation, checkpoint, the end. */
+static int after_step(struct trainer *t, int64_t step, struct err *e)
+{
+    bool is_last = step == t->c->steps;
+    bool measures = is_due(step, t->c->eval_every) && !is_last && t->eval_set.count;
+    bool saves = is_last || is_due(step, t->c->save_every);
+    if (!measures && !saves && !stop_signal)
+        return 0;
+    if (settle(t, e))
+        return -1;
+    if (measures && evaluate_now(t, step, false, e))
+        return -1;
+    if ((saves || stop_signal) && save(t, step, e))
+        return -1;
+    return stop_signal && !is_last ? stopped(t, step, e) : 0;
+}
+
+static int loop(struct trainer *t, struct err *e)
+{
+    struct loader_step s;
+    int got = 0;
+    t->started = t->last = clock_seconds();
+    while (t->loader && (got = loader_next(t->loader, &s, e)) == 1) {
+        int64_t step = s.step + 1;
+        mx_enter();
+        int rc = run_step(t, &s, e);
+        mx_leave(MX_NONE);
+        loader_step_release(&s);
+        if (rc || after_step(t, step, e))
+            return -1;
+    }
+    return got < 0 ? -1 : settle(t, e);
+}
+
+/* ---------------------------------------------------------------- the end -- */
+
+static int write_result(const struct trainer *t, struct err *e)
+{
+    const struct train_result *r = t->result;
+    json_t *o = json_object();
+    json_put_int(o, "steps", r->steps);
+    json_put_double(o, "loss", r->loss);
+    json_put_double(o, "seconds", r->seconds);
+    json_put_str(o, "output", t->run.output);
+    if (*r->sha256)
+        json_put_str(o, "sha256", r->sha256);
+    json_put_str(o, "resume", t->approximate ? "approximate" : "exact");
+    if (r->has_evaluation) {
+        json_put_double(o, "eval_loss", r->eval_loss);
+        json_put_double(o, "wer", r->wer);
+        json_put_double(o, "cer", r->cer);
+    }
+    json_put(o, "facts", json_incref(t->run.facts));
+    int rc = run_finish(&t->run, o, e);
+    json_decref(o);
+    return rc;
+}
+
+static int finish(struct trainer *t, struct err *e)
+{
+    struct train_result *r = t->result;
+    r->steps = t->c->steps;
+    r->loss = t->last_loss;
+    r->seconds = t->before_s + clock_seconds() - t->started;
+    if (evaluate_now(t, t->c->steps, true, e))
+        return -1;
+    if (stop_signal)
+        return stopped(t, t->c->steps, e);
+    if (t->hooks->export(t->hooks->arg, &t->session, t->run.output, r->sha256, e))
+        return err_in(e, "%s", t->run.output);
+    if (write_result(t, e))
+        return -1;
+    r->output = xstrdup(t->run.output);
+    return 0;
+}
+
+/* 1 when an earlier start has finished this run. */
+static int check_finished(struct trainer *t, struct err *e)
+{
+    json_t *o;
+    int found = run_result(&t->run, &o, e);
+    if (found <= 0)
+        return found;
+    struct train_result *r = t->result;
+    r->steps = json_need_int(o, "steps", e);
+    r->loss = json_get_double(o, "loss", NAN, e);
+    r->seconds = json_get_double(o, "seconds", 0, e);
+    r->eval_loss = json_get_double(o, "eval_loss", NAN, e);
+    r->wer = json_get_double(o, "wer", NAN, e);
+    r->cer = json_get_double(o, "cer", NAN, e);
+    r->has_evaluation = !isnan(r->eval_loss);
+    snprintf(r->sha256, sizeof r->sha256, "%s", json_get_str(o, "sha256", "", e));
+    const json_t *facts = json_need_object(o, "facts", e);
+    int rc = e->kind ? -1 : run_check_facts(&t->run, facts, e);
+    json_decref(o);
+    if (rc)
+        return -1;
+    r->was_finished = r->steps >= t->c->steps;
+    if (r->was_finished)
+        r->output = xstrdup(t->run.output);
+    return r->was_finished;
+}
+
+static int run(struct trainer *t, const char *yaml, const char *version, struct err *e)
+{
+    const struct config *c = t->c;
+    if (manifest_open(&t->train_set, c->train.at, c->train.count, e))
+        return err_in(e, "train");
+    if (c->eval.count && manifest_open(&t->eval_set, c->eval.at, c->eval.count, e))
+        return err_in(e, "eval");
+    if (run_open(&t->run, c, &t->train_set, e))
+        return -1;
+    int finished = check_finished(t, e);
+    if (finished)
+        return finished < 0 ? -1 : 0;
+    char *log = path_join(t->run.dir, "log.txt");
+    log_set_file(log);
+    free(log);
+    if (c->length_sorted)
+        t->lengths = manifest_lengths(&t->train_set);
+    if (open_session(t, e))
+        return -1;
+    run_conditions(&t->run, c, version);
+    if (resume(t, e) || run_describe(&t->run, c, yaml, t->approximate, e))
+        return -1;
+    open_pending(&t->pending);
+    if (t->hooks->on_start)
+        t->hooks->on_start(t->hooks->arg, &t->session, &t->train_set, t->from);
+    if (open_loader(t, e) || loop(t, e))
+        return -1;
+    return finish(t, e);
+}
+
+static void release(struct trainer *t)
+{
+    loader_close(t->loader);
+    mx_slot_free(t->pending.loss);
+    mx_slot_free(t->pending.grad_norm);
+    mx_slot_free(t->pending.ok);
+    train_step_release(&t->step);
+    session_close(&t->session);
+    manifest_release(&t->train_set);
+    manifest_release(&t->eval_set);
+    free(t->lengths);
+    free(t->approximate);
+    log_set_file(NULL);
+    run_close(&t->run);
+}
+
+int train(const struct config *c, const char *yaml, const char *version,
+          const struct train_hooks *hooks, struct train_result *result, struct err *e)
+{
+    struct trainer t = {
+        .c = c,
+        .hooks = hooks,
+        .run = {.lock = -1},
+        .last_loss = NAN,
+        .result = result,
+    };
+    *result = (struct train_result){.loss = NAN, .eval_loss = NAN, .wer = NAN, .cer = NAN};
+    struct signals old;
+    catch_signals(&old);
+    mx_enter();
+    int rc = run(&t, yaml, version, e);
+    mx_leave(MX_NONE);
+    release(&t);
+    restore_signals(&old);
+    return rc;
+}

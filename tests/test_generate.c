@@ -1,0 +1,167 @@
+/* test_generate.c - greedy answers against transformers, batched and alone; sampling. */
+#include "train/generate.h"
+
+#include "score_fixture.h"
+
+#include "data/collate.h"
+#include "data/manifest.h"
+#include "mx/mx.h"
+
+enum { NEW_TOKENS = 12, ROWS = 5 };
+
+/* The prompts of the first ROWS records. */
+static void load(struct sample *samples, const struct session *s)
+{
+    struct err e = {0};
+    struct manifest m;
+    char *patterns[] = {(char[]){SCORE "records.jsonl"}};
+    assert_int_equal(manifest_open(&m, patterns, 1, &e), 0);
+    for (int i = 0; i < ROWS; i++) {
+        size_t size;
+        char *line = manifest_read(&m, i, &size, &e);
+        struct record r;
+        assert_int_equal(record_parse(&r, line, size, "here", manifest_dir(&m, i), NULL, &e), 0);
+        assert_int_equal(sample_make(&samples[i], &s->format, &r, SAMPLE_GENERATE, &e), 0);
+        record_release(&r);
+        free(line);
+    }
+    assert_ok(e);
+    manifest_release(&m);
+}
+
+static void run(const struct session *s, const struct sample *samples, int n,
+                const struct generate_options *more, struct ids *out)
+{
+    struct generate_options o = *more;
+    o.max_new_tokens = NEW_TOKENS;
+    o.stop_ids = s->stop_ids;
+    o.stop_count = s->stop_count;
+    struct batch b;
+    collate(&b, &s->format, samples, n);
+    struct err e = {0};
+    int rc = generate(s->model, &b, &o, out, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    batch_release(&b);
+}
+
+static void expect_ids(const struct ids *found, const json_t *expected)
+{
+    const json_t *ids = json_object_get(expected, "new_ids");
+    assert_int_equal(found->count, json_array_size(ids));
+    for (int i = 0; i < found->count; i++)
+        assert_int_equal(found->at[i], json_integer_value(json_array_get(ids, (size_t)i)));
+}
+
+/* Nothing of the fixture's answers reaches the end by itself, so the stop is tested apart. */
+static void test_generate__equals_transformers_in_batches_and_alone(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids out[ROWS], alone;
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    json_t *expected = fixture_lines(SCORE "generated.jsonl");
+    assert_int_equal(json_array_size(expected), ROWS);
+    run(&s, samples, ROWS, &(struct generate_options){0}, out);
+    for (int i = 0; i < ROWS; i++) {
+        const json_t *x = json_array_get(expected, (size_t)i);
+        expect_ids(&out[i], x);
+        run(&s, &samples[i], 1, &(struct generate_options){0}, &alone);
+        expect_ids(&alone, x);
+        ids_release(&alone);
+        ids_release(&out[i]);
+        sample_release(&samples[i]);
+    }
+    json_decref(expected);
+    session_close(&s);
+    assert_int_equal(mx_live(), 0);
+}
+
+static void test_generate__stops_each_row_at_its_own_stop(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids out[ROWS];
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    json_t *expected = fixture_lines(SCORE "generated.jsonl");
+    /* A token of the first row becomes a stop; the second row never writes it. */
+    const json_t *first = json_object_get(json_array_get(expected, 0), "new_ids");
+    json_int_t stop = json_integer_value(json_array_get(first, 4));
+    int before = 0;
+    while (json_integer_value(json_array_get(first, (size_t)before)) != stop)
+        before++;
+    s.stop_ids[s.stop_count++] = (int32_t)stop;
+    run(&s, samples, 2, &(struct generate_options){0}, out);
+    assert_true(before > 0);
+    assert_int_equal(out[0].count, before);
+    expect_ids(&out[1], json_array_get(expected, 1));
+    for (int i = 0; i < 2; i++)
+        ids_release(&out[i]);
+    for (int i = 0; i < ROWS; i++)
+        sample_release(&samples[i]);
+    json_decref(expected);
+    session_close(&s);
+}
+
+static void test_generate__sampling_follows_the_seed(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids a, b, c, likeliest, greedy;
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    run(&s, samples, 1, &(struct generate_options){.temperature = 3, .seed = 1}, &a);
+    run(&s, samples, 1, &(struct generate_options){.temperature = 3, .seed = 1}, &b);
+    run(&s, samples, 1, &(struct generate_options){.temperature = 3, .seed = 2}, &c);
+    run(&s, samples, 1, &(struct generate_options){.temperature = 3, .top_p = 1e-9}, &likeliest);
+    run(&s, samples, 1, &(struct generate_options){0}, &greedy);
+    assert_int_equal(a.count, b.count);
+    assert_memory_equal(a.at, b.at, (size_t)a.count * sizeof *a.at);
+    assert_true(a.count != c.count || memcmp(a.at, c.at, (size_t)a.count * sizeof *a.at) != 0);
+    assert_int_equal(likeliest.count, greedy.count);
+    assert_memory_equal(likeliest.at, greedy.at, (size_t)greedy.count * sizeof *greedy.at);
+    ids_release(&a);
+    ids_release(&b);
+    ids_release(&c);
+    ids_release(&likeliest);
+    ids_release(&greedy);
+    for (int i = 0; i < ROWS; i++)
+        sample_release(&samples[i]);
+    session_close(&s);
+}
+
+static void test_generate__refuses_what_cannot_be_held(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids out = IDS_INIT;
+    struct err e = {0};
+    struct batch b;
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    collate(&b, &s.format, samples, 1);
+    struct generate_options o = {.max_new_tokens = 1 << 20};
+    assert_int_equal(generate(s.model, &b, &o, &out, &e), -1);
+    assert_err(e, ERR_USAGE, "max_new_tokens 1048576");
+    batch_release(&b);
+    for (int i = 0; i < ROWS; i++)
+        sample_release(&samples[i]);
+    session_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generate__equals_transformers_in_batches_and_alone),
+        cmocka_unit_test(test_generate__stops_each_row_at_its_own_stop),
+        cmocka_unit_test(test_generate__sampling_follows_the_seed),
+        cmocka_unit_test(test_generate__refuses_what_cannot_be_held),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,628 @@
+/* Whole runs on a tiny random model: killed, stopped, damaged, and gone on with.
+ *
+ * MLX starts threads, and a forked child has none of its parent's: every run is a child, and this
+ * process itself never computes. */
+#include "testing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/dir.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "export/hub.h"
+#include "export/peft.h"
+#include "nn/safetensors.h"
+#include "train/trainer.h"
+
+enum { VOCAB = 1500, RECORDS = 24 };
+
+static char *folder, *model_path, *train_path, *runs_path;     /* paths in it */
+
+static char *in_folder(const char *name)
+{
+    return path_join(folder, name);
+}
+
+static char *slurp(const char *path, size_t *size)
+{
+    struct err e = {0};
+    char *text = file_read(path, 64 << 20, size, &e);
+    assert_ok(e);
+    return text;
+}
+
+static void spit(const char *path, const char *text, size_t size)
+{
+    struct err e = {0};
+    assert_int_equal(file_write(path, text, size, &e), 0);
+}
+
+/* A checkpoint folder without weights, for init: random. */
+static void make_model(void)
+{
+    struct err e = {0};
+    char *path = path_join(model_path, "config.json");
+    assert_int_equal(dir_make(model_path, &e), 0);
+    json_t *config = json_read_file("tests/data/gemma4_text/config.json", 1 << 20, &e);
+    assert_ok(e);
+    json_put_int(config, "vocab_size", VOCAB);
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    json_write_pretty(config, &b);
+    spit(path, b.data, b.size);
+    free(path);
+    size_t size;
+    char *tokenizer = slurp("tests/data/text/gemma.json", &size);
+    path = path_join(model_path, "tokenizer.json");
+    spit(path, tokenizer, size);
+    free(path);
+    free(tokenizer);
+    buf_release(&b);
+    json_decref(config);
+}
+
+static void make_data(void)
+{
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < RECORDS; i++)
+        buf_printf(&b, "{\"id\":\"r%d\",\"prompt\":\"say %d\",\"completion\":\"the word is %d\"}\n",
+                   i, i, i * i);
+    spit(train_path, b.data, b.size);
+    buf_release(&b);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder = testing_folder();
+    model_path = in_folder("model");
+    train_path = in_folder("train.jsonl");
+    runs_path = in_folder("runs");
+    make_model();
+    make_data();
+    log_set_level(LOG_LEVEL_ERROR);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    if (dir_remove(folder, &e))
+        print_error("%s\n", e.text);
+    free(folder);
+    free(model_path);
+    free(train_path);
+    free(runs_path);
+    return 0;
+}
+
+/* -------------------------------------------------------------- children -- */
+
+/* What a run is to do besides its configuration. */
+struct run {
+    struct config c;
+    int nan_from, nan_to;              /* steps whose targets are made useless */
+    int fail_at, fail_errno;           /* the n-th changing system call fails like this ... */
+    bool fail_kills;                   /* ... or kills */
+    double kill_after_s;               /* the parent does it; 0: not */
+    int signal, signal_at;             /* sent when the metrics have so many lines */
+};
+
+static char *adapter_targets[] = {(char *)"q_proj", (char *)"down_proj"};
+static char *language[] = {(char *)"language"};
+
+static struct run make_run(const char *name)
+{
+    return (struct run){
+        .c =
+            {
+                .model = model_path,
+                .adapter = (char *)"",
+                .name = (char *)name,
+                .runs = runs_path,
+                .train = {&train_path, 1},
+                .init = INIT_RANDOM,
+                .lora = {4, 8, 0.1, {language, 1}, {adapter_targets, 2}},
+                .steps = 12,
+                .batch = 4,
+                .accumulate = 1,
+                .max_tokens = 128,
+                .learning_rate = 1e-2,
+                .schedule = SCHEDULE_COSINE,
+                .warmup_steps = 2,
+                .beta1 = 0.9,
+                .beta2 = 0.999,
+                .epsilon = 1e-8,
+                .clip = 1,
+                .device = DEVICE_CPU,
+                .seed = 7,
+                .save_every = 3,
+                .log_every = 1,
+                .keep = 2,
+                .eval_batch = 4,
+                .bad_min = 10,
+                .prompt = (char *)"",
+                .prefetch = 2,
+                .length_sorted = true,
+                .config_path = (char *)"",
+            },
+    };
+}
+
+static const struct run *current;
+static int calls;
+
+static int on_call(const char *call)
+{
+    (void)call;
+    if (++calls != current->fail_at)
+        return 0;
+    if (current->fail_kills)
+        kill(getpid(), SIGKILL);
+    return current->fail_errno;
+}
+
+static void spoil(int64_t step, struct batch *b)
+{
+    if (step < current->nan_from || step > current->nan_to)
+        return;
+    for (int i = 0; i < b->targets; i++)
+        b->target_weights[i] = NAN;
+}
+
+static int export(void *arg, const struct session *s, const char *dir, char sha256[HASH_HEX_SIZE],
+                  struct err *e)
+{
+    const struct nn_params *p = &s->model->params;
+    (void)arg;
+    if (current->c.method == METHOD_FULL)
+        return hub_save(p, dir, &(struct hub_options){model_path, MX_FLOAT32}, e);
+    return peft_save(p, dir, &(struct peft_options){"tiny", MX_FLOAT32}, sha256, e);
+}
+
+/* In the child: train, leave what went wrong in error.txt, and how it went in the exit status. */
+static void child(const struct run *r)
+{
+    struct err e = {0};
+    struct train_result result;
+    current = r;
+    train_batch_hook = r->nan_from ? spoil : NULL;
+    file_fault = r->fail_at ? on_call : NULL;
+    const struct train_hooks hooks = {.export = export};
+    int rc = train(&r->c, "steps: 12\n", "test", &hooks, &result, &e);
+    file_fault = NULL;
+    char *text = xasprintf("%s|%s|%d|%d", e.text, e.hint, rc ? 0 : result.was_finished, calls);
+    char *path = in_folder("error.txt");
+    struct err ignored = {0};
+    int wrote = file_write(path, text, strlen(text), &ignored);
+    _exit(wrote ? 99 : (int)e.kind);
+}
+
+static int count_lines(const char *path)
+{
+    if (!file_exists(path))
+        return 0;
+    size_t size;
+    char *text = slurp(path, &size);
+    int n = 0;
+    for (size_t i = 0; i < size; i++)
+        n += text[i] == '\n';
+    free(text);
+    return n;
+}
+
+/* Run a child to its end; returns its exit status, 128 + signal when it was killed. */
+static int run(const struct run *r)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        child(r);
+    double begun = clock_seconds();
+    char *metrics = xasprintf("%s/%s/metrics.jsonl", r->c.runs, r->c.name);
+    bool sent = false;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        clock_sleep(0.001);
+        if (r->kill_after_s > 0 && clock_seconds() - begun > r->kill_after_s)
+            kill(pid, SIGKILL);
+        if (r->signal && !sent && count_lines(metrics) >= r->signal_at) {
+            kill(pid, r->signal);
+            sent = true;
+        }
+        assert_true(clock_seconds() - begun < 120);
+    }
+    free(metrics);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static char *last_error(void)
+{
+    char *path = in_folder("error.txt"), *text = slurp(path, NULL);
+    free(path);
+    return text;
+}
+
+static void expect_success(const struct run *r)
+{
+    int rc = run(r);
+    if (rc) {
+        char *text = last_error();
+        print_error("exit %d: %s\n", rc, text);
+        free(text);
+    }
+    assert_int_equal(rc, 0);
+}
+
+static char *adapter_of(const struct run *r)
+{
+    return xasprintf("%s/%s/adapter/adapter_model.safetensors", r->c.runs, r->c.name);
+}
+
+static void assert_same_adapter(const struct run *a, const struct run *b)
+{
+    char *pa = adapter_of(a), *pb = adapter_of(b);
+    size_t na, nb;
+    char *ta = slurp(pa, &na), *tb = slurp(pb, &nb);
+    assert_int_equal(na, nb);
+    assert_memory_equal(ta, tb, na);
+    free(pa);
+    free(pb);
+    free(ta);
+    free(tb);
+}
+
+/* Each step of the run stands in its metrics once, in order. */
+static void assert_metrics_complete(const struct run *r)
+{
+    struct err e = {0};
+    char *path = xasprintf("%s/%s/metrics.jsonl", r->c.runs, r->c.name);
+    size_t size;
+    char *text = slurp(path, &size), *line = text;
+    for (int step = 1; step <= r->c.steps; step++) {
+        char *end = strchr(line, '\n');
+        assert_non_null(end);
+        json_t *o = json_read_text("metrics", line, (size_t)(end - line), &e);
+        assert_ok(e);
+        assert_int_equal(json_need_int(o, "step", &e), step);
+        assert_ok(e);
+        json_decref(o);
+        line = end + 1;
+    }
+    assert_int_equal(*line, 0);
+    free(path);
+    free(text);
+}
+
+/* ----------------------------------------------------------------- tests -- */
+
+static struct run undisturbed;
+static double undisturbed_s;           /* how long it took */
+
+static void test_trainer__runs_and_is_finished(void **state)
+{
+    (void)state;
+    undisturbed = make_run("undisturbed");
+    double begun = clock_seconds();
+    expect_success(&undisturbed);
+    undisturbed_s = clock_seconds() - begun;
+    assert_metrics_complete(&undisturbed);
+    expect_success(&undisturbed);
+    char *text = last_error();
+    assert_string_equal(text, "||1|0");         /* finished before */
+    free(text);
+    /* The same seed gives the same bytes, another seed others. */
+    struct run again = make_run("again");
+    expect_success(&again);
+    assert_same_adapter(&undisturbed, &again);
+}
+
+static void test_trainer__loss_falls(void **state)
+{
+    (void)state;
+    struct run r = make_run("falls");
+    r.c.steps = 60;
+    r.c.schedule = SCHEDULE_CONSTANT;
+    r.c.lora.dropout = 0;
+    r.c.save_every = 60;
+    expect_success(&r);
+    struct err e = {0};
+    char *path = xasprintf("%s/falls/metrics.jsonl", r.c.runs);
+    size_t size;
+    char *text = slurp(path, &size);
+    double first = 0, last = 0;
+    int n = 0;
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1, n++) {
+        json_t *o = json_read_text("metrics", line, (size_t)(end - line), &e);
+        double loss = json_need_double(o, "loss", &e);
+        first += n < 5 ? loss / 5 : 0;
+        last += n >= 55 ? loss / 5 : 0;
+        json_decref(o);
+    }
+    assert_ok(e);
+    if (!(last < 0.9 * first))
+        fail_msg("loss %g at the start, %g at the end", first, last);
+    free(path);
+    free(text);
+}
+
+static void test_trainer__killed_at_any_moment_ends_with_the_same_bytes(void **state)
+{
+    (void)state;
+    char name[32];
+    unsigned random = 12345;
+    int kills = 0;
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "killed-%d", i);
+        struct run r = make_run(name);
+        int rc, n = 0;
+        do {
+            random = random * 1103515245u + 12345u;
+            double part = (double)(random >> 16 & 0x7fff) / 0x8000;
+            r.kill_after_s = n++ < 25 ? 0.01 + part * undisturbed_s : 0;
+            rc = run(&r);
+            assert_true(rc == 0 || rc == 128 + SIGKILL);
+            kills += rc != 0;
+        } while (rc);
+        assert_same_adapter(&undisturbed, &r);
+        assert_metrics_complete(&r);
+    }
+    assert_true(kills > 0);
+}
+
+/* Every system call that changes a file, one after the other, is the last of a process. */
+static void test_trainer__killed_at_call_n_for_every_n(void **state)
+{
+    (void)state;
+    int rc, n = 1;
+    struct run r = make_run("calls");
+    r.c.steps = 12;
+    do {
+        r.fail_at = n;
+        r.fail_kills = true;
+        rc = run(&r);
+        assert_true(rc == 0 || rc == 128 + SIGKILL);
+        n += 3;
+        if (n > 60)
+            n = 100000;
+    } while (rc);
+    assert_same_adapter(&undisturbed, &r);
+    assert_metrics_complete(&r);
+}
+
+static void test_trainer__stops_on_signals_and_goes_on(void **state)
+{
+    (void)state;
+    struct run r = make_run("signals");
+    r.signal = SIGINT;
+    r.signal_at = 2;
+    int rc = run(&r);
+    assert_int_equal(rc, 130);
+    char *text = last_error();
+    assert_non_null(strstr(text, "stopped after step"));
+    assert_non_null(strstr(text, "progress is saved"));
+    free(text);
+    r.signal = SIGTERM;
+    r.signal_at = 5;
+    rc = run(&r);
+    assert_int_equal(rc, 143);
+    r.signal = 0;
+    expect_success(&r);
+    assert_same_adapter(&undisturbed, &r);
+    assert_metrics_complete(&r);
+}
+
+static void test_trainer__changed_settings_are_named(void **state)
+{
+    (void)state;
+    struct run r = make_run("undisturbed");
+    r.c.learning_rate = 2e-2;
+    r.c.batch = 2;
+    assert_int_equal(run(&r), ERR_USAGE);
+    char *text = last_error();
+    assert_non_null(strstr(text, "batch (found 2, was 4)"));
+    assert_non_null(strstr(text, "learning_rate (found 0.02, was 0.01)"));
+    assert_null(strstr(text, "clip"));
+    free(text);
+    /* What does not enter the mathematics may change. */
+    r = make_run("undisturbed");
+    r.c.log_every = 5;
+    r.c.keep = 3;
+    expect_success(&r);
+}
+
+static void test_trainer__a_bad_step_changes_nothing(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct run r = make_run("one-bad-step");
+    r.nan_from = 5;
+    r.nan_to = 6;
+    expect_success(&r);
+    char *path = adapter_of(&r);
+    struct safetensors *s = safetensors_open(path, &e);
+    assert_ok(e);
+    for (int i = 0; i < safetensors_count(s); i++) {
+        const struct safetensors_tensor *t = safetensors_at(s, i);
+        assert_int_equal(t->dtype, MX_FLOAT32);
+        for (uint64_t k = 0; k < t->bytes / sizeof(float); k++) {
+            float v;
+            memcpy(&v, (const char *)t->data + k * sizeof v, sizeof v);
+            assert_true(isfinite(v));
+        }
+    }
+    safetensors_close(s);
+    free(path);
+    path = xasprintf("%s/one-bad-step/metrics.jsonl", r.c.runs);
+    char *text = slurp(path, NULL);
+    char *line = strstr(text, "{\"step\":5,\"loss\":null");
+    assert_non_null(line);
+    assert_non_null(strstr(line, "\"skipped\":true"));
+    free(text);
+    free(path);
+}
+
+static void test_trainer__three_bad_steps_end_the_run(void **state)
+{
+    (void)state;
+    struct run r = make_run("bad-steps");
+    r.nan_from = 5;
+    r.nan_to = 99;
+    assert_int_equal(run(&r), ERR_NONFINITE);
+    char *text = last_error();
+    assert_non_null(strstr(text, "step 7: loss or gradients are not finite"));
+    assert_non_null(strstr(text, "records r"));
+    free(text);
+}
+
+/* The newest whole checkpoint that the run has. */
+static char *newest(const struct run *r)
+{
+    struct err e = {0};
+    struct dir_list l;
+    char *path = xasprintf("%s/%s/ckpt", r->c.runs, r->c.name), *found = NULL;
+    assert_int_equal(dir_list_read(&l, path, &e), 0);
+    for (size_t i = 0; i < l.count; i++) {
+        if (l.names[i][0] < '0' || l.names[i][0] > '9')
+            continue;
+        free(found);
+        found = path_join(path, l.names[i]);
+    }
+    dir_list_release(&l);
+    free(path);
+    assert_non_null(found);
+    return found;
+}
+
+static void test_trainer__full_disk_leaves_the_old_checkpoint(void **state)
+{
+    (void)state;
+    struct run r = make_run("full");
+    /* Find out how many calls the whole run makes, then fail in the middle of it, again and again,
+     * going on with a disk that is full a little later each time. */
+    int rc, n = 40, failures = 0;
+    do {
+        r.fail_at = n;
+        r.fail_errno = ENOSPC;
+        rc = run(&r);
+        if (rc) {
+            char *text = last_error();
+            if (rc != ERR_SPACE || !strstr(text, "space"))
+                fail_msg("exit %d: %s", rc, text);
+            free(text);
+            failures++;
+        }
+        n += 17;
+    } while (rc && failures < 12);
+    assert_true(failures > 1);
+    r.fail_at = 0;
+    expect_success(&r);
+    assert_same_adapter(&undisturbed, &r);
+    assert_metrics_complete(&r);
+}
+
+static void test_trainer__damaged_checkpoint_is_put_aside(void **state)
+{
+    (void)state;
+    struct run r = make_run("damaged");
+    r.signal = SIGINT;
+    r.signal_at = 8;
+    assert_int_equal(run(&r), 130);
+    r.signal = 0;
+    char *dir = newest(&r), *path = path_join(dir, "optimizer.safetensors");
+    size_t size;
+    char *bytes = slurp(path, &size);
+    bytes[size - 10] ^= 1;
+    spit(path, bytes, size);
+    expect_success(&r);
+    assert_same_adapter(&undisturbed, &r);
+    char *aside = xasprintf("%s/damaged/ckpt/damaged-%s", r.c.runs, path_base(dir));
+    assert_true(file_is_dir(aside));
+    free(aside);
+    free(bytes);
+    free(path);
+    free(dir);
+}
+
+static void test_trainer__keeps_so_many_checkpoints(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct dir_list l;
+    char *path = xasprintf("%s/undisturbed/ckpt", undisturbed.c.runs);
+    assert_int_equal(dir_list_read(&l, path, &e), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.names[0], "000009");
+    assert_string_equal(l.names[1], "000012");
+    dir_list_release(&l);
+    free(path);
+}
+
+static void test_trainer__a_run_is_trained_by_one_process(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct run r = make_run("locked");
+    char *dir = xasprintf("%s/locked", r.c.runs), *path = path_join(dir, "lock");
+    assert_int_equal(dir_make(dir, &e), 0);
+    int lock = file_lock(path, &e);
+    assert_true(lock >= 0);
+    assert_int_equal(run(&r), ERR_RETRY);
+    file_unlock(lock);
+    free(path);
+    free(dir);
+}
+
+static void test_trainer__full_training_survives_kills(void **state)
+{
+    (void)state;
+    struct run whole = make_run("whole"), cut = make_run("cut");
+    whole.c.method = cut.c.method = METHOD_FULL;
+    whole.c.steps = cut.c.steps = 6;
+    expect_success(&whole);
+    cut.signal = SIGTERM;
+    cut.signal_at = 3;
+    assert_int_equal(run(&cut), 143);
+    cut.signal = 0;
+    expect_success(&cut);
+    size_t na, nb;
+    char *pa = xasprintf("%s/whole/model/model.safetensors", whole.c.runs);
+    char *pb = xasprintf("%s/cut/model/model.safetensors", cut.c.runs);
+    char *a = slurp(pa, &na), *b = slurp(pb, &nb);
+    assert_int_equal(na, nb);
+    assert_memory_equal(a, b, na);
+    free(pa);
+    free(pb);
+    free(a);
+    free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trainer__runs_and_is_finished),
+        cmocka_unit_test(test_trainer__keeps_so_many_checkpoints),
+        cmocka_unit_test(test_trainer__loss_falls),
+        cmocka_unit_test(test_trainer__killed_at_any_moment_ends_with_the_same_bytes),
+        cmocka_unit_test(test_trainer__killed_at_call_n_for_every_n),
+        cmocka_unit_test(test_trainer__stops_on_signals_and_goes_on),
+        cmocka_unit_test(test_trainer__changed_settings_are_named),
+        cmocka_unit_test(test_trainer__a_bad_step_changes_nothing),
+        cmocka_unit_test(test_trainer__three_bad_steps_end_the_run),
+        cmocka_unit_test(test_trainer__full_disk_leaves_the_old_checkpoint),
+        cmocka_unit_test(test_trainer__damaged_checkpoint_is_put_aside),
+        cmocka_unit_test(test_trainer__a_run_is_trained_by_one_process),
+        cmocka_unit_test(test_trainer__full_training_survives_kills),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
