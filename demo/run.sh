@@ -1,0 +1,90 @@
+#!/bin/sh
+# run.sh - the demo (make demo): a small Gemma 4 meets a speaker whom it does not know, and learns to follow.
+#
+# Speaks the new speaker's clips, measures, fine-tunes by LoRA, measures again on clips that were not trained on.
+# Writes demo/out/result.json. Needs espeak-ng and ./attune (make demo sees to both).
+set -eu
+cd "$(dirname "$0")/.."
+attune=${ATTUNE:-./attune}
+out=demo/out
+model=demo/model
+voice=en-gb-scotland+norbert
+
+[ -e $model/model.safetensors ] || { echo "run.sh: $model has no weights; demo/pretrain.sh makes them" >&2; exit 1; }
+mkdir -p $out
+rm -rf $out/speaker $out/runs/speaker $out/result.json
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+[ -t 1 ] || say() { printf '\n%s\n' "$*"; }
+field() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$1" | head -n 1; }
+percent() { awk -v x="$1" 'BEGIN { printf "%.1f %%", 100 * x }'; }
+
+say "1/4  A new speaker: Scottish, a voice that the model never heard"
+speak() {                              # speak NAME SEED SENTENCES...
+    name=$1 seed=$2
+    shift 2
+    awk -f demo/sentences.awk -v kind=sentence "$@" |
+        awk -f demo/cast.awk -v voices=$voice -v seed="$seed" -v speeds="160 180" -v pitches="45 55" |
+        demo/speak.sh $out/speaker "$name"
+}
+speak train 3 -v part=train -v cover=3 -v n=1000 -v seed=77
+speak heldout 4 -v part=heldout -v n=40 -v seed=78
+echo "$(wc -l <$out/speaker/train.jsonl) clips to learn from, $(wc -l <$out/speaker/heldout.jsonl) others to measure on"
+
+measure() {                            # measure NAME [--adapter DIR]
+    name=$1
+    shift
+    "$attune" eval --model $model "$@" --data $out/speaker/heldout.jsonl --eval-batch 20 --max-new-tokens 32 \
+        --predictions $out/$name.jsonl --json >$out/$name.json
+}
+
+say "2/4  What the model understands before"
+measure before
+before=$(field $out/before.json wer)
+echo "word error rate: $(percent "$before")"
+
+say "3/4  Fine-tuning by LoRA on the speaker's clips"
+"$attune" train demo/speaker.yaml --json >$out/train.json
+adapter=$(field $out/train.json adapter)
+seconds=$(field $out/train.json seconds)
+
+say "4/4  What it understands now"
+measure after --adapter "$adapter"
+after=$(field $out/after.json wer)
+
+# A few transcripts side by side: those that were worst.
+awk '
+    function text(key,    at, s) {
+        at = index($0, "\"" key "\":")
+        if (!at) return ""
+        s = substr($0, at + length(key) + 3)
+        sub(/^ *"/, "", s)
+        sub(/".*/, "", s)
+        return s
+    }
+    function rate(    at) { at = index($0, "\"wer\":"); return substr($0, at + 6) + 0 }
+    FNR == NR { before[FNR] = text("hypothesis"); wer[FNR] = rate(); next }
+    { said[FNR] = text("reference"); after[FNR] = text("hypothesis"); n = FNR }
+    END {
+        printf "%-38s  %-38s  %s\n", "said", "understood before", "understood now"
+        for (k = 0; k < 8; k++) {
+            worst = 0
+            for (i = 1; i <= n; i++) if (!done[i] && (!worst || wer[i] > wer[worst])) worst = i
+            if (!worst) break
+            done[worst] = 1
+            printf "%-38s  %-38s  %s\n", said[worst], before[worst], after[worst]
+        }
+    }' $out/before.jsonl $out/after.jsonl
+
+printf '{"wer_before": %s, "wer_after": %s, "train_seconds": %s, "adapter": "%s"}\n' \
+    "$before" "$after" "$seconds" "$adapter" >$out/result.json.part
+mv $out/result.json.part $out/result.json
+
+say "Word error rate: $(percent "$before") before, $(percent "$after") after"
+cat <<END
+on clips that were not trained on; learned in $(printf '%.0f' "$seconds") s.
+
+adapter   $adapter
+numbers   $out/result.json
+try       $attune transcribe --model $model --adapter $adapter $out/speaker/heldout/*1.wav
+END
