@@ -29,9 +29,6 @@ for lesson in 1-few-words 2-all-words 3-sentences; do
     "$attune" train demo/pretrain/$lesson.yaml
 done
 
-# The weights are shipped in bf16: half the size.
-rm -rf demo/out/model
-cp -R demo/out/runs/3-sentences/model demo/out/model
-python3 demo/to_bf16.py demo/out/runs/3-sentences/model/model.safetensors demo/out/model/model.safetensors
-"$attune" eval --model demo/out/model --data "$out/dev.jsonl" --eval-batch 50 --max-new-tokens 48
-echo "pretrain.sh: the model is in demo/out/model; to ship it: rm -rf demo/model && cp -R demo/out/model demo/model" >&2
+model=demo/out/runs/3-sentences/model
+"$attune" eval --model $model --data "$out/dev.jsonl" --eval-batch 50 --max-new-tokens 48
+echo "pretrain.sh: the model is in $model; to ship it: rm -rf demo/model && cp -R $model demo/model" >&2

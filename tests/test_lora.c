@@ -102,6 +102,35 @@ static void test_lora__refuses(void **state)
     expect_refused(c, "no tower audio (it has language)", "");
 }
 
+/* A projector is no stack of blocks; its layers are meant when nothing else is said. */
+static void test_lora__tower_without_blocks(void **state)
+{
+    (void)state;
+    char projector[] = "projector";
+    struct nn_lora_config c = {
+        .rank = 2, .alpha = 4, .towers = (char *[]){language, projector}, .tower_count = 2};
+    struct net n = {0};
+    struct nn_binder b;
+    struct err e = {0};
+    nn_binder_init(&b, &n.params, NULL, MX_FLOAT32);
+    b.tower = "language";
+    nn_under(&b, "layers.%d.", 0);
+    nn_bind_linear(&b, "q_proj", &n.layers[0].q_proj, 6, 8);
+    b.tower = "projector";
+    nn_under(&b, "%s", "embed_audio.");
+    nn_bind_linear(&b, "embedding_projection", &n.layers[1].q_proj, 6, 8);
+    assert_int_equal(nn_bind_end(&b, &e), 0);
+    c.targets = (char *[]){q}, c.target_count = 1;
+    assert_int_equal(nn_lora_attach(&n.params, &c, &e), -1);
+    assert_err(e, ERR_USAGE, "no adapter on the tower projector: no target is in it");
+    c.target_count = 0;
+    e = (struct err){0};
+    assert_int_equal(nn_lora_attach(&n.params, &c, &e), 0);
+    assert_int_equal(n.layers[1].q_proj.lora.rank, 2);
+    assert_int_equal(nn_trainable(&n.params, "").n, 4);
+    net_close(&n);
+}
+
 static void test_lora__table(void **state)
 {
     (void)state;
@@ -206,6 +235,7 @@ int main(void)
         nn_test(test_lora__glob_and_default),
         nn_test(test_lora__starts_as_nothing),
         nn_test(test_lora__refuses),
+        nn_test(test_lora__tower_without_blocks),
         nn_test(test_lora__table),
         nn_test(test_lora__learns),
         nn_test(test_lora__dropout_under_checkpointing),

@@ -191,7 +191,7 @@ const struct option option_table[] = {
      .verbs = T | E | R | G, .group = machine,
      .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU"},
     {.key = "compile", .type = OPTION_BOOL, IN(compile), .fallback = "", .verbs = T,
-     .group = machine, .help = "compile the training step", .fallback_help = "yes on GPUs"},
+     .group = machine, .help = "compile the training step", .fallback_help = "yes on Metal"},
     {.key = "seed", .type = OPTION_SEED, IN(seed), .fallback = "0", .verbs = T | G,
      .group = machine, .arg = "N", .help = "of order, initial weights, dropout and sampling"},
 

@@ -428,8 +428,9 @@ static void derive(struct options *o)
         c->lora.alpha = 2.0 * c->lora.rank;
     if (!was_given(o, "warmup_steps"))
         c->warmup_steps = c->steps / 10 < 20 ? c->steps / 10 : 20;
+    /* On CUDA the first compiled step may spend minutes in the kernel compiler (docs/speed.md). */
     if (!was_given(o, "compile"))
-        c->compile = c->device != DEVICE_CPU && mx_has_gpu();
+        c->compile = c->device != DEVICE_CPU && mx_has_metal();
     if (*c->name)
         return;
     free(c->name);

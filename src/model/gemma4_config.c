@@ -115,9 +115,9 @@ static void read_layer_heads(struct gemma4_text *m, const json_t *c, struct err 
 static void check_layers(const struct gemma4_text *m, struct err *e)
 {
     for (int i = 0; i < m->L; i++) {
-        const struct gemma4_layer *l = &m->layers[i], *first = NULL;
-        for (int j = 0; j < m->L && !first; j++)
-            first = m->layers[j].is_full == l->is_full ? &m->layers[j] : NULL;
+        const struct gemma4_layer *l = &m->layers[i], *first = m->layers;
+        while (first->is_full != l->is_full)
+            first++;                    /* ends at l at the latest */
         if (first->head_dim != l->head_dim || first->kv_heads != l->kv_heads)
             err_set(e, ERR_FAILED,
                     "layers %d and %d: head_dim %d and %d, %d and %d key heads, but layers of one "
@@ -142,13 +142,12 @@ static struct nn_rope read_rope(const json_t *all, bool is_full, int head_dim, s
 {
     const char *kind = is_full ? "full_attention" : "sliding_attention";
     const json_t *c = all ? json_get_object(all, kind, e) : NULL;
-    const char *type = is_full && !c ? "proportional" : "default";
     double fraction = is_full && !c ? 0.25 : 1.0, base = is_full ? 1e6 : 1e4;
 
     if (all && !c)
         err_set(e, ERR_FAILED, "rope_parameters: '%s' is missing", kind);
     if (c) {
-        type = json_get_str(c, "rope_type", "default", e);
+        const char *type = json_get_str(c, "rope_type", "default", e);
         base = json_get_double(c, "rope_theta", 1e4, e);
         if (json_get_double(c, "factor", 1.0, e) != 1.0)
             err_set(e, ERR_FAILED, "rope_parameters: factor %g (%s) is not known here",

@@ -59,6 +59,7 @@ enum { MX_DIMS_MAX = 8 };
 
 enum mx_device { MX_CPU, MX_GPU };                      /* GPU: Metal or CUDA, as built */
 bool mx_has_gpu(void);
+bool mx_has_metal(void);                                /* that GPU is driven by Metal */
 int mx_use_device(enum mx_device d, struct err *e) MUST_CHECK;  /* call before the first array */
 enum mx_device mx_device(void);
 const char *mx_device_name(void);                       /* "cpu", "metal" or "cuda" */

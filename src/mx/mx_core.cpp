@@ -17,7 +17,8 @@
 #include <mlx/backend/metal/metal.h>
 #include <mlx/version.h>
 
-namespace mxb {
+namespace mxb
+{
 
 state g;
 
@@ -113,8 +114,9 @@ const core::array &in(mx_array x)
 {
     entry &t = must_find(x);
     if (t.differentiated && t.depth < g.barrier)
-        fail(g.op, "a checkpointed function reads %s that a gradient flows through and that is "
-                 "not among its %s",
+        fail(g.op,
+             "a checkpointed function reads %s that a gradient flows through and that is "
+             "not among its %s",
              t.slot ? "a parameter" : "an array from outside", t.slot ? "params" : "inputs");
     g.gathered = g.gathered || t.differentiated;
     return *t.value;
@@ -260,8 +262,8 @@ static int report(struct err *e)
     std::string text = std::move(g.failure);
     g.failed = false;
     g.failure.clear();
-    bool memory = text.find("alloc") != std::string::npos ||
-                  text.find("out of memory") != std::string::npos;
+    bool memory =
+        text.find("alloc") != std::string::npos || text.find("out of memory") != std::string::npos;
     err_set(e, memory ? ERR_SPACE : ERR_FAILED, "%s", text.c_str());
     if (memory)
         err_hint(e, "use a smaller batch, shorter records, or checkpointing");
@@ -288,6 +290,11 @@ bool mx_has_gpu(void)
     return core::is_available(core::Device(core::Device::gpu));
 }
 
+bool mx_has_metal(void)
+{
+    return core::metal::is_available();
+}
+
 int mx_use_device(enum mx_device d, struct err *e)
 {
     if (d == MX_GPU && !mx_has_gpu()) {
@@ -308,7 +315,7 @@ const char *mx_device_name(void)
 {
     if (mx_device() == MX_CPU)
         return "cpu";
-    return core::metal::is_available() ? "metal" : "cuda";
+    return mx_has_metal() ? "metal" : "cuda";
 }
 
 const char *mx_version(void)
@@ -432,9 +439,8 @@ void mx_set(mx_array slot, mx_array value)
             fail("set", "not a slot");
         if (g.kind == trace::grad || g.kind == trace::checkpoint)
             fail("set", "a slot is set inside a differentiated function");
-        if (g.kind == trace::compile &&
-            std::find(g.state_slots->begin(), g.state_slots->end(), index_of(slot)) ==
-                g.state_slots->end())
+        if (g.kind == trace::compile && std::find(g.state_slots->begin(), g.state_slots->end(),
+                                                  index_of(slot)) == g.state_slots->end())
             fail("set", "a compiled function sets a slot that is not among its state");
         const core::array v = peek(value);
         find(slot)->value.emplace(v);
@@ -482,8 +488,8 @@ mx_array mx_from(const void *data, enum mx_dtype dtype, const int *shape, int n)
     return attempt("from", [&] { return from(data, dtype, to_shape(shape, n)); });
 }
 
-mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n,
-                 void (*done)(void *arg), void *arg)
+mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n, void (*done)(void *arg),
+                 void *arg)
 {
     if (g.failed) {
         if (done)

@@ -59,6 +59,15 @@ static bool in_block(const char *name)
     return strstr(name, ".layers.") != NULL;
 }
 
+/* A projector has none: all of it counts as one block. */
+static bool has_blocks(const struct nn_params *p, const char *tower)
+{
+    for (int i = 0; i < p->module_count; i++)
+        if (strcmp(p->modules[i].tower, tower) == 0 && in_block(p->modules[i].name))
+            return true;
+    return false;
+}
+
 /* ------------------------------------------------------------ nearest names -- */
 
 /* Letters to insert, delete or change to turn `a` into `b`; long words are far from everything. */
@@ -192,12 +201,13 @@ static int attach_fresh(struct nn_params *p, struct nn_module *m, const struct n
     return rc;
 }
 
-static bool is_target(const struct nn_module *m, const struct nn_lora_config *c)
+static bool is_target(const struct nn_params *p, const struct nn_module *m,
+                      const struct nn_lora_config *c)
 {
     if (!in_tower(m, c->towers, c->tower_count))
         return false;
     if (c->target_count == 0)
-        return in_block(m->name);
+        return in_block(m->name) || !has_blocks(p, m->tower);
     for (int i = 0; i < c->target_count; i++)
         if (matches(m->name, c->targets[i]))
             return true;
@@ -248,29 +258,40 @@ static int check_config(const struct nn_params *p, const struct nn_lora_config *
     return 0;
 }
 
+/* A tower that was asked for and gets no adapter would be left as it is without a word. */
+static int check_towers(const struct nn_params *p, const struct nn_lora_config *c, struct err *e)
+{
+    for (int t = 0; t < c->tower_count; t++) {
+        bool found = false;
+        for (int i = 0; i < p->module_count && !found; i++)
+            found =
+                strcmp(p->modules[i].tower, c->towers[t]) == 0 && is_target(p, &p->modules[i], c);
+        if (found)
+            continue;
+        err_set(e, ERR_USAGE, "lora would put no adapter on the tower %s%s", c->towers[t],
+                c->target_count ? ": no target is in it" : ": it has no linear layer");
+        return err_hint(e, "take it out of lora.towers, or add a target in it to lora.targets");
+    }
+    return 0;
+}
+
 int nn_lora_attach(struct nn_params *p, const struct nn_lora_config *config, struct err *e)
 {
     static char language[] = "language", *const towers[] = {language};
     struct nn_lora_config c = *config;
-    int count = 0;
 
     if (c.tower_count == 0) {
         c.towers = towers;
         c.tower_count = 1;
     }
-    if (check_config(p, &c, e))
+    if (check_config(p, &c, e) || check_towers(p, &c, e))
         return -1;
     nn_params_freeze(p);
     p->dropout = (struct nn_dropout){.rate = c.dropout};
     for (int i = 0; i < p->module_count; i++) {
-        if (!is_target(&p->modules[i], &c))
-            continue;
-        if (attach_fresh(p, &p->modules[i], &c, e))
+        if (is_target(p, &p->modules[i], &c) && attach_fresh(p, &p->modules[i], &c, e))
             return -1;
-        count++;
     }
-    if (count == 0)
-        return err_set(e, ERR_USAGE, "the chosen towers have no linear layer in their blocks");
     nn_params_sort(p);
     return 0;
 }

@@ -22,7 +22,8 @@ struct nn_lora_config {
     bool rslora;                        /* scale alpha / sqrt(rank) in place of alpha / rank */
     char *const *towers;                /* none given: "language" */
     int tower_count;
-    char *const *targets;               /* none given: every linear layer in the towers' blocks */
+    char *const *targets;               /* none given: every linear layer in the towers' blocks,
+                                           and all of a tower that has none (the projector) */
     int target_count;
     uint64_t seed;
 };

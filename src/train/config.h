@@ -9,7 +9,10 @@
 #include "text/normalize.h"
 
 /* All strings are set ("" when not given) and owned by whoever filled the struct. */
-struct string_list { char **at; int count; };
+struct string_list {
+    char **at;
+    int count;
+};
 
 enum train_method { METHOD_LORA, METHOD_FULL };
 enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
@@ -46,7 +49,7 @@ struct config {
     double beta1, beta2, epsilon, weight_decay;
     double clip;                       /* global gradient norm; 0: off; default 1 */
     bool checkpointing;                /* recompute blocks in the backward pass */
-    bool compile;                      /* default: on for GPUs */
+    bool compile;                      /* default: on for Metal */
     enum config_dtype dtype;
     enum config_device device;
     uint64_t seed;

@@ -26,7 +26,7 @@
 #include "train/schedule.h"
 #include "train/step.h"
 
-enum { LOADER_THREADS = 2, NAMES_BYTES = 400, BAD_TEXTS_SHOWN = 10 };
+enum { NAMES_BYTES = 400, BAD_TEXTS_SHOWN = 10 };
 
 /* Compiled steps are traced for each set of shapes: coarser padding, fewer of them. */
 enum { COMPILED_TOKENS = 64, COMPILED_FRAMES = 256, COMPILED_TARGETS = 128 };
@@ -212,6 +212,13 @@ static int resume(struct trainer *t, struct err *e)
     return rc ? -1 : metrics_cut(t->run.metrics, t->from, e);
 }
 
+/* A thread prepares one batch at a time: more than are prepared ahead would have nothing to do. */
+static int loader_threads(const struct config *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores < c->prefetch ? (int)cores : c->prefetch;
+}
+
 static int open_loader(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
@@ -239,7 +246,7 @@ static int open_loader(struct trainer *t, struct err *e)
             .first_step = t->from,
             .end_step = c->steps,
             .micros = c->accumulate,
-            .threads = LOADER_THREADS,
+            .threads = loader_threads(c),
             .ahead = c->prefetch,
             .bad_fraction = c->bad_fraction,
             .bad_min = c->bad_min,
