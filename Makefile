@@ -32,6 +32,7 @@ PROGRAM := $(BUILD)/attune
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 SCRIPTS := $(wildcard tests/e2e/*.sh)
+BENCH   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 
 # ------------------------------------------------------------------ flags --
 
@@ -75,14 +76,16 @@ LINK      = $(CXX) $(SANITIZE) $(RPATH) -o $@ $(filter %.o,$^) $(filter %.a,$^) 
 
 # ---------------------------------------------------------------- targets --
 
-.PHONY: all help test asan tsan check format macos demo fuzz soak clean install objects tests fuzzers
+.PHONY: all help test asan tsan check format macos demo bench fuzz soak clean install \
+        objects tests fuzzers always
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 all: $(PROGRAM) attune           ## build the program (build/release/attune, ./attune)
 
 help:                            ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
+	    awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
 	@sed -n '3,5s/^# //p' Makefile
 
 # Packages and libraries; runs once per version of scripts/bootstrap.
@@ -113,8 +116,9 @@ $(PROGRAM): $(MAIN) $(LIB)
 	$(Q)$(LINK)
 
 # ./attune is the program that users run, never a sanitizer's.
-attune: $(PROGRAM)
-	@$(if $(filter release,$(VARIANT)),ln -sfn $(PROGRAM) $@)
+attune: $(PROGRAM) always
+	@$(if $(filter release,$(VARIANT)),[ "`readlink $@`" = $(PROGRAM) ] || ln -sfn $(PROGRAM) $@)
+always:
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
 	@echo "  link $@"
@@ -124,6 +128,7 @@ objects: $(OBJ)
 tests: $(TESTS) $(if $(filter fuzz,$(VARIANT)),,$(FUZZ))
 
 test: $(if $(wildcard src/cli/main.c),$(PROGRAM) attune) tests  ## build and run all tests
+	@scripts/bootstrap demo
 	@BUILD=$(BUILD) scripts/run-tests $(TESTS) $(if $(filter fuzz,$(VARIANT)),,$(FUZZ)) $(SCRIPTS)
 
 asan:                            ## all C tests under the address and undefined-behaviour sanitizers
@@ -145,6 +150,17 @@ fuzz:                            ## build the libFuzzer programs (build/fuzz/fuz
 	@$(MAKE) VARIANT=fuzz fuzzers
 fuzzers: $(FUZZ)
 
+# The peers' libraries are not needed for anything else: PYTHON is one that has them.
+PYTHON ?= python3
+bench: all $(BENCH)              ## ratios against other libraries (PYTHON= has them)
+	@$(PYTHON) bench/tokenizer.py $(BUILD)/bench/bench_tokenizer
+	@$(PYTHON) bench/features.py $(BUILD)/bench/bench_features
+	@$(PYTHON) bench/train.py --attune $(PROGRAM)
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+	@echo "  link $@"
+	$(Q)$(LINK)
+
 soak: all                        ## long tests: kills, faults, fuzzing for minutes
 	@BUILD=$(BUILD) scripts/soak
 
@@ -156,6 +172,7 @@ check:                           ## warnings of gcc and clang, format, tidy, the
 	@$(MAKE) VARIANT=debug CC=gcc CXX=g++ objects
 	@scripts/lint $(PKG_CFLAGS)
 	@$(MAKE) macos
+	@echo "check: all clean"
 
 format:                          ## lay out all source, or FILES="src/a/b.c ..."
 	@scripts/format $(FILES)
@@ -175,4 +192,5 @@ install: $(PROGRAM)              ## install the program and its MLX under PREFIX
 clean:                           ## remove what was built (not .deps)
 	rm -rf build attune
 
--include $(OBJ:.o=.d) $(TESTS:%=%.d) $(patsubst $(BUILD)/fuzz/%,$(BUILD)/tests/fuzz/%.d,$(FUZZ))
+-include $(OBJ:.o=.d) $(TESTS:%=%.d) $(BENCH:%=%.d) \
+         $(patsubst $(BUILD)/fuzz/%,$(BUILD)/tests/fuzz/%.d,$(FUZZ))

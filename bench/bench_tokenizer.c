@@ -1,4 +1,4 @@
-/* bench_tokenizer.c - processor time of one tokenizer on one text, as JSON; bench/tokenizer.py compares.
+/* bench_tokenizer.c - processor time of one tokenizer on one text, as JSON, for tokenizer.py.
  *
  *     bench_tokenizer TOKENIZER.json TEXT.txt
  */

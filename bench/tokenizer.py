@@ -3,11 +3,12 @@
 
     python bench/tokenizer.py BENCH_TOKENIZER [TOKENIZER.json TEXT.txt]
 
-BENCH_TOKENIZER is bench/bench_tokenizer.c, compiled and linked with build/release/libattune.a.
-Without files a tokenizer of Gemma's size (262,144 pieces, every merge) and some megabytes of text are
-made up: words of English letter statistics, Zipf-distributed.  Prints one line for loading and
-one for encoding, with the ratio of the two.
+BENCH_TOKENIZER is bench/bench_tokenizer.c, built by `make bench`.  Without files a tokenizer of Gemma's
+size (262,144 pieces, every merge) and two megabytes of text are made up: words of English letter statistics,
+Zipf-distributed.  Prints one line for loading, one for encoding the text whole, one for encoding it
+line by line, each with the ratio of the two.  Different ids make the exit code 1.
 """
+import itertools
 import json
 import os
 import random
@@ -35,10 +36,10 @@ def make_words(rng, count):
 
 
 def make_text(rng, words, size):
-    weights = [1 / (i + 5) for i in range(len(words))]
+    weights = list(itertools.accumulate(1 / (i + 5) for i in range(len(words))))
     out, length = [], 0
     while length < size:
-        sentence = rng.choices(words, weights, k=rng.randint(5, 20))
+        sentence = rng.choices(words, cum_weights=weights, k=rng.randint(5, 20))
         if rng.random() < 0.2:
             sentence.append(str(rng.randint(0, 10**rng.randint(1, 6))))
         s = " ".join(sentence).capitalize() + rng.choice([".", ".", "?", "!", ",", ":", ".\n", ".\n\n"])
@@ -104,8 +105,8 @@ def main():
             rng = random.Random(8)
             words = make_words(rng, 60000)
             path, text_path = os.path.join(folder, "tokenizer.json"), os.path.join(folder, "text")
-            print("pieces %d, merges %d" % make_tokenizer(rng, words[:30000], path))
-            open(text_path, "w", encoding="utf-8").write(make_text(rng, words, 4 << 20))
+            print("tokenizer      %d pieces, %d merges" % make_tokenizer(rng, words[:30000], path))
+            open(text_path, "w", encoding="utf-8").write(make_text(rng, words, 2 << 20))
         text = open(text_path, encoding="utf-8", newline="").read()
         lines = text.split("\n")
         megabytes = len(text.encode()) / 1e6
@@ -124,7 +125,7 @@ def main():
                 ("encode lines", lines_s, ours["lines_s"])]
         for name, theirs_s, ours_s in rows:
             rate = "" if name == "load" else " %6.1f MB/s" % (megabytes / ours_s)
-            print("%-13s tokenizers %7.3f s   ours %7.3f s%s   ratio %5.1f" %
+            print("%-14s tokenizers %7.3f s   attune %7.3f s%s   ratio %5.1f" %
                   (name, theirs_s, ours_s, rate, theirs_s / ours_s))
 
 

@@ -209,22 +209,11 @@ static void test_chat__plain_text(void **state)
     tokenizer_free(t);
 }
 
-static void test_chat__completion_is_a_chat(void **state)
+static void test_chat__knows_what_ends_a_turn(void **state)
 {
     (void)state;
     struct tokenizer *t = open_tokenizer();
     struct chat_format f = format_for(t, NULL);
-    struct chat_rendered a, b;
-    struct err e = {0};
-
-    assert_int_equal(chat_render_completion(&f, "7 x 8?", "56", &a, &e), 0);
-    assert_int_equal(render_pair(&f, "7 x 8?", "56", &b, &e), 0);
-    assert_int_equal(a.ids.count, b.ids.count);
-    assert_memory_equal(a.ids.at, b.ids.at, (size_t)a.ids.count * sizeof *a.ids.at);
-    assert_memory_equal(a.supervised, b.supervised, (size_t)a.ids.count);
-    chat_rendered_release(&a);
-    chat_rendered_release(&b);
-
     int32_t stop[4];
     assert_int_equal(chat_stop_ids(&f, stop, 4), 2);
     assert_int_equal(stop[0], tokenizer_id(t, "<turn|>"));
@@ -390,7 +379,7 @@ int main(void)
         cmocka_unit_test(test_chat__equals_templates),
         cmocka_unit_test(test_chat__supervises_reply_and_its_end),
         cmocka_unit_test(test_chat__plain_text),
-        cmocka_unit_test(test_chat__completion_is_a_chat),
+        cmocka_unit_test(test_chat__knows_what_ends_a_turn),
         cmocka_unit_test(test_chat__refuses_forged_turns),
         cmocka_unit_test(test_chat__refuses_bad_conversations),
         cmocka_unit_test(test_chat__refuses_other_formats),

@@ -197,6 +197,25 @@ static void test_checkpoint__every_failing_call_leaves_the_old_one(void **state)
     expect_newest(f, 2);
 }
 
+static void test_checkpoint__needs_space(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    uint64_t need = checkpoint_bytes(&f->params), size, sum = 0;
+    save(f, 1);
+    for (int i = 0; i < 4; i++) {
+        char *path = file_of(f, 1, names[i]);
+        assert_int_equal(file_size(path, &size, &e), 0);
+        sum += size;
+        free(path);
+    }
+    assert_true(sum <= need && need < sum + (80 << 10));
+    assert_int_equal(checkpoint_check_space(f->dir, need, &e), 0);
+    assert_int_equal(checkpoint_check_space(f->dir, (uint64_t)1 << 62, &e), -1);
+    assert_err(e, ERR_SPACE, "no space for a checkpoint: the disk has");
+    assert_non_null(strstr(e.text, "4611686018427.4 MB are needed"));
+}
+
 static void test_checkpoint__of_other_parameters_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -221,6 +240,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_checkpoint__every_failing_call_leaves_the_old_one,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_checkpoint__needs_space, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_checkpoint__of_other_parameters_is_refused, set_up,
                                         tear_down),
     };

@@ -196,6 +196,35 @@ static void test_manifest__measures_records(void **state)
     free(path);
 }
 
+/* Writes one record, and asks for sound among `count` records of the file. */
+static bool has_sound(const char *text, int64_t count)
+{
+    struct err e = {0};
+    struct manifest m;
+    char *path = write_text("s.jsonl", text);
+    assert_int_equal(manifest_open(&m, &path, 1, &e), 0);
+    bool found = manifest_has_sound(&m, count);
+    manifest_release(&m);
+    free(path);
+    return found;
+}
+
+static void test_manifest__finds_sound(void **state)
+{
+    (void)state;
+    assert_false(has_sound("{\"text\": \"audio\"}\n{\"prompt\": \"a\", \"completion\": "
+                           "\"\\\"audio\\\"\"}\n",
+                           0));
+    assert_true(has_sound("{\"text\": \"a\"}\n{\"audio\": \"a.wav\", \"text\": \"a\"}\n", 0));
+    assert_false(has_sound("{\"text\": \"a\"}\n{\"audio\": \"a.wav\", \"text\": \"a\"}\n", 1));
+    assert_true(has_sound("{\"\\u0061udio\": \"a.wav\", \"text\": \"a\"}\n", 0));
+    assert_true(has_sound("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": "
+                          "\"input_audio\", \"input_audio\": {\"data\": \"UklGRg==\", "
+                          "\"format\": \"wav\"}}]}]}\n",
+                          0));
+    assert_false(has_sound("{\"audio\": broken\n", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_manifest__limits_a_line),
         cmocka_unit_test(test_manifest__is_fast),
         cmocka_unit_test(test_manifest__measures_records),
+        cmocka_unit_test(test_manifest__finds_sound),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -108,6 +108,45 @@ static void test_run__changed_facts_are_named(void **state)
     assert_int_equal(check(&c, before, &e), -1);
     assert_err(e, ERR_USAGE, "model (its files are others)");
     json_decref(before);
+    /* A chat template may lie in any of three files. */
+    before = facts_of(&c);
+    put(model, "tokenizer_config.json", "{}");
+    assert_int_equal(check(&c, before, &e), -1);
+    assert_err(e, ERR_USAGE, "model (its files are others)");
+    json_decref(before);
+}
+
+/* A file with holes, of which one MiB is not zero. */
+static void put_large(const char *dir, int64_t at)
+{
+    char *path = path_join(dir, "model.safetensors"), *ones = malloc(1 << 20);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    memset(ones, 1, 1 << 20);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(ones, 1, 1 << 20, f), 1 << 20);
+    assert_int_equal(fseek(f, 300 << 20, SEEK_SET), 0);
+    assert_int_equal(fputc(0, f), 0);
+    assert_int_equal(fclose(f), 0);
+    free(ones);
+    free(path);
+}
+
+static void test_run__any_layer_of_a_large_model_tells(void **state)
+{
+    (void)state;
+    struct err e;
+    struct config c = make_config();
+    put_large(model, (200 << 20) + 12345);
+    json_t *before = facts_of(&c);
+    assert_int_equal(check(&c, before, &e), 0);
+    put_large(model, (201 << 20) + 12345);
+    assert_int_equal(check(&c, before, &e), -1);
+    assert_err(e, ERR_USAGE, "model (its files are others)");
+    put_large(model, (299 << 20) + 4000);                /* but for its last bytes, the end */
+    assert_int_equal(check(&c, before, &e), -1);
+    json_decref(before);
+    put(model, "model.safetensors", "weights");
 }
 
 static void test_run__constant_rate_may_go_on_for_longer(void **state)
@@ -193,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_run__same_facts_go_on),
         TEST(test_run__changed_facts_are_named),
+        TEST(test_run__any_layer_of_a_large_model_tells),
         TEST(test_run__constant_rate_may_go_on_for_longer),
         TEST(test_run__is_held_by_one_process),
         TEST(test_run__names_stay_in_their_folder),

@@ -3,8 +3,11 @@
 
 #include "score_fixture.h"
 
+#include "base/dir.h"
+#include "base/mem.h"
 #include "data/collate.h"
 #include "mx/mx.h"
+#include "nn/safetensors.h"
 
 static void test_session__knows_what_ends_a_turn(void **state)
 {
@@ -106,6 +109,86 @@ static void test_session__says_what_is_wrong_with_a_folder(void **state)
     expect_failure(SCORE "model", SCORE "model", ERR_USAGE, "adapter_config.json");
 }
 
+/* Log-probabilities of the first record of the file, with the towers that fit it. */
+static float *score_first(const char *file, const char *adapter, bool *hears, size_t *count)
+{
+    struct err e = {0};
+    struct manifest m;
+    struct sample sample;
+    struct session s;
+    struct batch b;
+    struct model_input in;
+    char *path = (char *)(uintptr_t)file;
+    struct session_options o = {.model = SCORE "model", .adapter = adapter, .device = DEVICE_CPU};
+    assert_int_equal(manifest_open(&m, &path, 1, &e), 0);
+    if (hears)
+        session_fit(&o, &m, 1);
+    if (session_open(&s, &o, &e) || sample_load(&sample, &s.format, &m, 0, SAMPLE_TRAIN, &e))
+        fail_msg("%s", e.text);
+    if (hears)
+        *hears = s.mel != NULL;
+    collate(&b, &s.format, &sample, 1);
+    float *p = xcalloc((size_t)b.targets, sizeof *p);
+    *count = (size_t)b.supervised;
+    mx_enter();
+    session_input(&in, &b);
+    assert_int_equal(
+        mx_read(model_logprobs(s.model, &in), MX_FLOAT32, p, (size_t)b.targets * sizeof *p, &e), 0);
+    mx_leave(MX_NONE);
+    batch_release(&b);
+    sample_release(&sample);
+    session_close(&s);
+    manifest_release(&m);
+    return p;
+}
+
+static void write_audio_adapter(const char *dir)
+{
+    struct err e = {0};
+    char *path = path_join(dir, "adapter_model.safetensors");
+    mx_enter();
+    struct safetensors_item item = {"base_model.model.model.audio_tower.x.lora_A.weight",
+                                    mx_full(1, MX_FLOAT32, 2, 2), MX_FLOAT32};
+    assert_int_equal(safetensors_write(path, &item, 1, NULL, 0, NULL, &e), 0);
+    mx_leave(MX_NONE);
+    free(path);
+}
+
+static void test_session__without_sound_there_is_no_audio_tower(void **state)
+{
+    (void)state;
+    char *folder = testing_folder(), *path = path_join(folder, "text.jsonl");
+    static const char line[] = "{\"prompt\": \"say audio\", \"completion\": \"it is audio\"}\n";
+    struct err e = {0};
+    bool hears;
+    size_t n, m;
+    assert_int_equal(file_write(path, line, sizeof line - 1, &e), 0);
+    float *without = score_first(path, NULL, &hears, &n);
+    assert_false(hears);
+    float *with = score_first(path, NULL, NULL, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(with, without, n * sizeof *with);
+    free(with);
+    free(without);
+    free(score_first(path, SCORE "adapter", &hears, &n));
+    assert_false(hears);
+    /* An adapter may have a part in the tower, a record a clip. */
+    write_audio_adapter(folder);
+    assert_true(session_adapter_hears(folder));
+    assert_false(session_adapter_hears(SCORE "nowhere"));
+    struct manifest records;
+    struct session_options o = {.model = SCORE "model"};
+    char *file = (char *)(uintptr_t)SCORE "records.jsonl";
+    assert_int_equal(manifest_open(&records, &file, 1, &e), 0);
+    session_fit(&o, &records, 0);
+    assert_false(o.without_audio);
+    manifest_release(&records);
+    assert_int_equal(mx_live(), 0);
+    assert_int_equal(dir_remove(folder, &e), 0);
+    free(path);
+    free(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_session__text_is_the_answer_alone),
         cmocka_unit_test(test_session__input_has_the_first_row),
         cmocka_unit_test(test_session__says_what_is_wrong_with_a_folder),
+        cmocka_unit_test(test_session__without_sound_there_is_no_audio_tower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

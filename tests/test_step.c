@@ -136,6 +136,51 @@ static void test_step__accumulated_steps_equal_the_whole_batch(void **state)
     check_ten_steps(AUDIO_MODEL, &defaults, three_parts, 3);
 }
 
+struct numbers {
+    double loss, norm;
+};
+
+/* Loss and gradient norm of the first step, worked off in these parts. */
+static struct numbers first_step(const char *dir, const struct part *parts, int count)
+{
+    struct err e = {0};
+    struct fixture f;
+    struct train_step s;
+    struct batch micros[4];
+    struct step_result r;
+    struct numbers n;
+    struct step_data d = {micros, count, 0};
+    fixture_open(&f, dir);
+    fixture_adapt(&f);
+    for (int i = 0; i < count; i++) {
+        micros[i] = take(&f, &parts[i]);
+        d.supervised += micros[i].supervised;
+    }
+    train_step_init(&s, f.model, &defaults);
+    mx_enter();
+    if (train_step_run(&s, &d, 1, 1e-3, &r, &e) || mx_item(r.loss, &n.loss, &e) ||
+        mx_item(r.grad_norm, &n.norm, &e))
+        fail_msg("%s", e.text);
+    mx_leave(MX_NONE);
+    train_step_release(&s);
+    for (int i = 0; i < count; i++)
+        batch_release(&micros[i]);
+    fixture_close(&f);
+    return n;
+}
+
+static void test_step__parts_add_up_to_the_whole(void **state)
+{
+    (void)state;
+    const struct numbers whole = first_step(AUDIO_MODEL, whole_batch, 1);
+    const struct numbers two = first_step(AUDIO_MODEL, two_parts, 2);
+    const struct numbers three = first_step(AUDIO_MODEL, three_parts, 3);
+    assert_near(two.loss, whole.loss, 1e-5 * whole.loss);
+    assert_near(three.loss, whole.loss, 1e-5 * whole.loss);
+    assert_near(two.norm, whole.norm, 1e-5 * whole.norm);
+    assert_near(three.norm, whole.norm, 1e-5 * whole.norm);
+}
+
 static void test_step__compiled_steps_equal_torch(void **state)
 {
     (void)state;
@@ -206,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_step__ten_steps_equal_torch),
         cmocka_unit_test(test_step__checkpointed_steps_equal_torch),
         cmocka_unit_test(test_step__accumulated_steps_equal_the_whole_batch),
+        cmocka_unit_test(test_step__parts_add_up_to_the_whole),
         cmocka_unit_test(test_step__compiled_steps_equal_torch),
         cmocka_unit_test(test_step__compiled_accumulated_steps_equal_torch),
         cmocka_unit_test(test_step__non_finite_step_changes_nothing),

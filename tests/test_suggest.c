@@ -1,5 +1,5 @@
 /* test_suggest.c - the nearest word. */
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include "testing.h"
 

@@ -185,7 +185,7 @@ static int export(void *arg, const struct session *s, const char *dir, char sha2
     const struct nn_params *p = &s->model->params;
     (void)arg;
     if (current->c.method == METHOD_FULL)
-        return hub_save(p, dir, &(struct hub_options){model_path, MX_FLOAT32}, e);
+        return hub_save(p, dir, &(struct hub_options){current->c.model, MX_FLOAT32}, e);
     return peft_save(p, dir, &(struct peft_options){"tiny", MX_FLOAT32}, sha256, e);
 }
 
@@ -607,6 +607,116 @@ static void test_trainer__full_training_survives_kills(void **state)
     free(b);
 }
 
+/* The last system calls of a run, which write its result: a process ends at each of them. */
+static void check_kills_at_the_end(enum train_method method, const char *file)
+{
+    struct run whole = make_run(method == METHOD_FULL ? "end-full" : "end-lora");
+    whole.c.method = method;
+    whole.c.steps = 3;
+    whole.fail_at = 1 << 20;           /* only counts */
+    expect_success(&whole);
+    char *text = last_error(), *path = xasprintf("%s/%s/%s", runs_path, whole.c.name, file);
+    int all = atoi(strrchr(text, '|') + 1);
+    size_t size, cut_size;
+    char *want = slurp(path, &size);
+    free(text);
+    free(path);
+    for (int n = all > 20 ? all - 20 : 1; n <= all; n++) {
+        struct run cut = whole;
+        char *name = xasprintf("%s-%d", whole.c.name, n);
+        cut.c.name = name;
+        cut.fail_at = n;
+        cut.fail_kills = true;
+        assert_int_equal(run(&cut), 128 + SIGKILL);
+        cut.fail_kills = false;
+        cut.fail_at = 0;
+        expect_success(&cut);
+        path = xasprintf("%s/%s/%s", runs_path, name, file);
+        char *found = slurp(path, &cut_size);
+        assert_int_equal(cut_size, size);
+        assert_memory_equal(found, want, size);
+        free(found);
+        free(path);
+        free(name);
+    }
+    free(want);
+}
+
+static void test_trainer__killed_while_writing_the_result(void **state)
+{
+    (void)state;
+    check_kills_at_the_end(METHOD_LORA, "adapter/adapter_model.safetensors");
+    check_kills_at_the_end(METHOD_FULL, "model/model.safetensors");
+}
+
+static void test_trainer__prefetch_and_threads_change_nothing(void **state)
+{
+    (void)state;
+    struct run few = make_run("prefetch-1"), many = make_run("prefetch-9");
+    few.c.prefetch = 1;
+    many.c.prefetch = 9;
+    expect_success(&few);
+    expect_success(&many);
+    assert_same_adapter(&undisturbed, &few);
+    assert_same_adapter(&undisturbed, &many);
+}
+
+static struct safetensors *open_weights(const char *model)
+{
+    struct err e = {0};
+    struct safetensors *s = safetensors_open(model, &e);
+    assert_ok(e);
+    return s;
+}
+
+/* Tensors of the saved model whose bytes are not the source's, in an audio tower or not. */
+static int count_changed(const struct run *r, bool in_audio)
+{
+    char *saved = xasprintf("%s/%s/model", runs_path, r->c.name);
+    struct safetensors *a = open_weights(r->c.model), *b = open_weights(saved);
+    int n = 0;
+    assert_int_equal(safetensors_count(a), safetensors_count(b));
+    for (int i = 0; i < safetensors_count(a); i++) {
+        const struct safetensors_tensor *t = safetensors_at(a, i);
+        const struct safetensors_tensor *u = safetensors_find(b, t->name);
+        assert_non_null(u);
+        if ((strstr(t->name, "audio") != NULL) == in_audio)
+            n += u->bytes != t->bytes || memcmp(u->data, t->data, t->bytes) != 0;
+    }
+    safetensors_close(a);
+    safetensors_close(b);
+    free(saved);
+    return n;
+}
+
+/* Text alone leaves the audio tower unread, and saves it as it was; so do towers that are not
+ * asked for. */
+static void test_trainer__full_training_of_towers(void **state)
+{
+    (void)state;
+    char language_only[] = "language", audio[] = "audio", *towers[] = {language_only, audio};
+    struct run r = make_run("text-alone");
+    r.c.method = METHOD_FULL;
+    r.c.init = INIT_CHECKPOINT;
+    r.c.model = (char *)"tests/data/score/model";
+    r.c.steps = 2;
+    r.c.weight_decay = 0.1;
+    expect_success(&r);
+    assert_true(count_changed(&r, false) > 0);
+    assert_int_equal(count_changed(&r, true), 0);
+    r.c.name = (char *)"audio-tower";
+    r.c.full.towers = (struct string_list){towers + 1, 1};
+    expect_success(&r);
+    assert_int_equal(count_changed(&r, false), 0);
+    assert_true(count_changed(&r, true) > 0);            /* decayed: no clip gave a gradient */
+    r.c.name = (char *)"text-alone";
+    r.c.full.towers = (struct string_list){towers, 2};
+    assert_int_equal(run(&r), ERR_USAGE);
+    char *text = last_error();
+    assert_non_null(strstr(text, "full.towers (found [\"language\",\"audio\"], was [])"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -623,6 +733,9 @@ int main(void)
         cmocka_unit_test(test_trainer__damaged_checkpoint_is_put_aside),
         cmocka_unit_test(test_trainer__a_run_is_trained_by_one_process),
         cmocka_unit_test(test_trainer__full_training_survives_kills),
+        cmocka_unit_test(test_trainer__killed_while_writing_the_result),
+        cmocka_unit_test(test_trainer__prefetch_and_threads_change_nothing),
+        cmocka_unit_test(test_trainer__full_training_of_towers),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -185,16 +185,8 @@ static int eval_session(const struct session *s, const struct manifest *m, const
                         struct err *e)
 {
     const struct config *c = &o->config;
-    struct evaluate_options eo = {
-        .batch = c->eval_batch,
-        .max_records = c->eval_max_records,
-        .generates = c->eval_generate,
-        .max_new_tokens = c->max_new_tokens,
-        .normalizer = c->normalizer,
-        .bad_fraction = c->bad_fraction,
-        .bad_min = c->bad_min,
-        .on_progress = show_progress,
-    };
+    struct evaluate_options eo = evaluate_options_of(c);
+    eo.on_progress = show_progress;
     struct evaluation v;
     int rc = evaluate(&v, s, m, &eo, e);
     log_status_end();
@@ -219,6 +211,7 @@ int cmd_eval(const struct options *o, struct err *e)
     mention_adapter(c);
     struct session_options so = session_options_of(c);
     so.init_random = false;
+    session_fit(&so, &m, c->eval_max_records);
     struct session s;
     int rc = session_open(&s, &so, e);
     if (!rc) {

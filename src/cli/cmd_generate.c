@@ -136,6 +136,7 @@ int cmd_generate(const struct options *o, struct err *e)
     buf_init(&prompt, PROMPT_BYTES_MAX);
     struct session_options so = session_options_of(&o->config);
     so.max_tokens = 0;                 /* as long as the model can */
+    so.without_audio = !o->audio.count && !session_adapter_hears(so.adapter);
     struct session s = {0};
     int rc = read_prompt(o, &prompt, e);
     if (!rc)

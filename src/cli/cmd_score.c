@@ -124,6 +124,7 @@ int cmd_score(const struct options *o, struct err *e)
     struct session_options so = session_options_of(&o->config);
     so.max_tokens = 0;                 /* as long as the model can */
     so.dtype = DTYPE_F32;
+    session_fit(&so, &m, 0);
     struct session s;
     int rc = session_open(&s, &so, e);
     if (!rc) {

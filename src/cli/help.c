@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "cli/options.h"
-#include "cli/suggest.h"
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 96 };
 
@@ -232,8 +232,8 @@ void help_config(FILE *f)
           "Each key is also a flag and a variable of the environment: `lora.rank` is\n"
           "`--lora-rank`, `ATTUNE_LORA_RANK` and `--set lora.rank=8`.  A flag wins over the\n"
           "environment, that over the file, that over the default.  A switch is turned off by\n"
-          "`--no-...`.  A flag that takes files may be repeated; `lora.towers` and\n"
-          "`lora.targets` are separated by commas in flags.  Paths start at the current\n"
+          "`--no-...`.  A flag that takes files may be repeated; lists of words (`lora.towers`)\n"
+          "are separated by commas in flags.  Paths start at the current\n"
           "directory (those inside a JSONL file at the folder of that file).  Unknown keys,\n"
           "values out of range, and keys that would have no effect beside the others\n"
           "(`lora.rank` with `method: full`) are errors that name the line.  Each key is listed\n"

@@ -43,8 +43,8 @@ _Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_BASIC == 1, "normalizers");
 #define AT(field) .offset = offsetof(struct options, field)
 #define IN(field) .offset = offsetof(struct options, config.field)
 
-static const char run[] = "Run", data[] = "Data", lora[] = "LoRA", training[] = "Training",
-                  optimizer[] = "Optimizer", evaluation[] = "Evaluation",
+static const char run[] = "Run", data[] = "Data", lora[] = "LoRA", full[] = "Full training",
+                  training[] = "Training", optimizer[] = "Optimizer", evaluation[] = "Evaluation",
                   generation[] = "Generation", machine[] = "Machine", output[] = "Output";
 
 /* clang-format off */
@@ -90,7 +90,7 @@ const struct option option_table[] = {
     {.key = "bad_min", .type = OPTION_INT, IN(bad_min), .fallback = "10", .low = 0,
      .high = 1 << 30, .verbs = T | E, .group = data, .arg = "N",
      .help = "... and more than this number"},
-    {.key = "prefetch", .type = OPTION_INT, IN(prefetch), .fallback = "4", .low = 1, .high = 64,
+    {.key = "prefetch", .type = OPTION_INT, IN(prefetch), .fallback = "8", .low = 1, .high = 64,
      .verbs = T, .group = data, .arg = "N", .help = "batches prepared ahead of the model"},
 
     {.key = "lora.rank", .type = OPTION_INT, IN(lora.rank), .fallback = "16", .low = 1,
@@ -108,6 +108,11 @@ const struct option option_table[] = {
      .group = lora, .arg = "LIST",
      .help = "name patterns of the linear layers that get adapters (q_proj, layers.3.*)",
      .fallback_help = "every linear layer of the towers"},
+
+    {.key = "full.towers", .type = OPTION_WORDS, IN(full.towers), .fallback = "",
+     .values = towers, .verbs = T, .group = full, .arg = "LIST",
+     .help = "parts of the model whose weights are trained; the others are saved as they were",
+     .fallback_help = "all that the data need"},
 
     {.key = "steps", .type = OPTION_INT, IN(steps), .fallback = "1000", .low = 1,
      .high = 1 << 30, .verbs = T, .group = training, .arg = "N", .help = "optimizer steps"},

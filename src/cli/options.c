@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "cli/config_file.h"
-#include "cli/suggest.h"
 #include "cli/value.h"
 #include "mx/mx.h"
 
@@ -332,6 +332,8 @@ static const char *idle_reason(const struct options *o, const struct option *t)
                        !strcmp(k, "normalizer") || !strcmp(k, "max_new_tokens");
     if (!strncmp(k, "lora.", 5) && c->method == METHOD_FULL)
         return "method is full, which trains every weight";
+    if (!strncmp(k, "full.", 5) && c->method == METHOD_LORA)
+        return "method is lora, which trains adapters";
     if (!strncmp(k, "lora.", 5) && *c->adapter)
         return "adapter brings its own";
     if (!strcmp(k, "adapter") && *c->adapter && c->method == METHOD_FULL)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 enum { EXPECTS_MAX = 200, LIST_MAX = 10000 };
 

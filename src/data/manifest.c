@@ -2,7 +2,6 @@
 #include "data/manifest.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,4 +252,31 @@ uint32_t *manifest_lengths(const struct manifest *m)
         lengths[i] = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
     }
     return lengths;
+}
+
+/* Every way to bring a clip has "audio" in a key, which may hide behind an escape (\u0061) at most:
+ * without either there is nothing to parse. */
+static bool has_sound(const struct manifest *m, int64_t i)
+{
+    struct err ignored = {0};
+    size_t size;
+    char *line = manifest_read(m, i, &size, &ignored);
+    bool found = false;
+    struct record r;
+    if (line && (strstr(line, "audio") || strstr(line, "\\u00")) &&
+        record_parse(&r, line, size, "", manifest_dir(m, i), NULL, &ignored) == 0) {
+        found = r.media_count > 0;
+        record_release(&r);
+    }
+    free(line);
+    return found;
+}
+
+bool manifest_has_sound(const struct manifest *m, int64_t count)
+{
+    bool found = false;
+    int64_t end = count > 0 && count < m->count ? count : m->count;
+    for (int64_t i = 0; i < end && !found; i++)
+        found = has_sound(m, i);
+    return found;
 }

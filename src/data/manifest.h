@@ -7,6 +7,7 @@
 #ifndef DATA_MANIFEST_H
 #define DATA_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,5 +59,9 @@ const char *manifest_dir(const struct manifest *m, int64_t i);
 /* A cheap measure of each record's length, for batches of like lengths: bytes of its text, plus
  * the size or the stated duration of its clips.  [count], the caller frees. */
 uint32_t *manifest_lengths(const struct manifest *m);
+
+/* Has any of the first `count` records (0: of all) a clip?  Stops at the first; records that cannot
+ * be read have none. */
+bool manifest_has_sound(const struct manifest *m, int64_t count);
 
 #endif

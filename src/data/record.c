@@ -13,11 +13,12 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "base/utf8.h"
 #include "data/base64.h"
 #include "data/source.h"
 
-enum { KEYS_SHOWN_BYTES = 200, KEY_MAX_COMPARED = 24 };
+enum { KEYS_SHOWN_BYTES = 200 };
 
 static const char FORMS[] = "a record has \"messages\", \"audio\" and \"text\", "
                             "\"prompt\" and \"completion\", or \"text\"";
@@ -32,30 +33,6 @@ struct parse {
 };
 
 /* ------------------------------------------------------------------- keys -- */
-
-/* How many letters are added, dropped, changed, or swapped with their neighbour; at most 9. */
-static int distance(const char *a, const char *b)
-{
-    int n = (int)strlen(a), m = (int)strlen(b);
-    int d[KEY_MAX_COMPARED + 1][KEY_MAX_COMPARED + 1];
-    if (n > KEY_MAX_COMPARED || m > KEY_MAX_COMPARED)
-        return 9;
-    for (int i = 0; i <= n; i++) {
-        for (int j = 0; j <= m; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
-            best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = d[i - 2][j - 2] + 1 < best ? d[i - 2][j - 2] + 1 : best;
-            d[i][j] = best;
-        }
-    }
-    return d[n][m] < 9 ? d[n][m] : 9;
-}
 
 static bool has(const json_t *o, const char *key)
 {
@@ -75,7 +52,7 @@ static int check_misspelt(json_t *o, const char *const *usable, struct err *e)
             bool is_media = strcmp(*known, "audio") == 0 &&
                             (strncmp(key, "audio_", 6) == 0 || strncmp(key, "wav", 3) == 0);
             if (has(o, *known) || strcmp(key, *known) == 0 ||
-                (!is_media && distance(key, *known) > limit))
+                (!is_media && suggest_distance(key, *known) > limit))
                 continue;
             err_set(e, ERR_DATA, "unknown key \"%s\" looks like \"%s\"", key, *known);
             return err_hint(e, "write \"%s\", or give the key another name", *known);

@@ -152,6 +152,25 @@ static int no_audio_stream(const AVFormatContext *f, struct err *e)
     return err_set(e, ERR_DATA, "no audio stream, found %s", found[0] ? found : "no stream");
 }
 
+/* The demuxer of a file whose first bytes leave no doubt; otherwise NULL, and FFmpeg lets all
+ * that it has look at the file, which takes longer than decoding a short clip. */
+static const AVInputFormat *obvious_format(const struct input *in)
+{
+    static const struct {
+        int at;
+        const char bytes[5], more[5];   /* `more` stands at 8 */
+        const char *name;
+    } known[] = {
+        {0, "RIFF", "WAVE", "wav"}, {0, "FORM", "AIFF", "aiff"}, {0, "fLaC", "", "flac"},
+        {0, "OggS", "", "ogg"},     {4, "ftyp", "", "mov"},
+    };
+    for (size_t i = 0; in->size >= 12 && i < sizeof known / sizeof *known; i++)
+        if (!memcmp(in->bytes + known[i].at, known[i].bytes, 4) &&
+            (!known[i].more[0] || !memcmp(in->bytes + 8, known[i].more, 4)))
+            return av_find_input_format(known[i].name);
+    return NULL;
+}
+
 static int open_container(struct decoder *d, struct err *e)
 {
     uint8_t *buffer = av_malloc(IO_BUFFER);
@@ -172,7 +191,9 @@ static int open_container(struct decoder *d, struct err *e)
     av_dict_set(&options, "format_whitelist", FORMATS, 0);
     av_dict_set(&options, "codec_whitelist", CODECS, 0);
     av_dict_set(&options, "protocol_whitelist", "none", 0);
-    int failed = avformat_open_input(&d->format, NULL, NULL, &options);
+    /* The first packet must do for finding out whether PCM is a coded stream in disguise. */
+    av_dict_set(&options, "max_probe_packets", "1", 0);
+    int failed = avformat_open_input(&d->format, NULL, obvious_format(&d->input), &options);
     av_dict_free(&options);
     if (failed == AVERROR(ENOMEM))
         return err_set(e, ERR_DATA, "asks for more than %zu bytes of memory", FFMPEG_ALLOC_MAX);

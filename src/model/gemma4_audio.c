@@ -117,11 +117,6 @@ void gemma4_audio_release(struct gemma4_audio *a)
 
 /* ------------------------------------------------------------ subsampling -- */
 
-int gemma4_audio_slots(int frames)
-{
-    return ((frames + 1) / 2 + 1) / 2;
-}
-
 static mx_array every_second(mx_array valid)                                    /* [N,F] */
 {
     return mx_slice_step(valid, 1, 0, mx_dim(valid, 1), 2);                     /* [N,(F+1)/2] */

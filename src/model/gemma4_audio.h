@@ -60,9 +60,6 @@ void gemma4_audio_release(struct gemma4_audio *a);
 /* List every tensor under "model.audio_tower."; the sizes are set (gemma4_config.h). */
 void gemma4_audio_bind(struct gemma4_audio *a, struct nn_binder *b);
 
-/* Soft tokens that F frames become: half of them, and half of those, rounded up. */
-int gemma4_audio_slots(int frames);
-
 /* mel [N,F,M], frame_valid [N,F] bool -> [N,T,out].  Tokens behind a clip's end hold nonsense.
  * With `checkpoint`, layers are recomputed in the backward pass. */
 mx_array gemma4_audio(const struct gemma4_audio *a, mx_array mel, mx_array frame_valid,

@@ -11,8 +11,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 
-enum { NEAREST_MAX = 3, WORD_MAX = 127 };
+enum { NEAREST_MAX = 3 };
 
 /* --------------------------------------------------------------- patterns -- */
 
@@ -70,28 +71,6 @@ static bool has_blocks(const struct nn_params *p, const char *tower)
 
 /* ------------------------------------------------------------ nearest names -- */
 
-/* Letters to insert, delete or change to turn `a` into `b`; long words are far from everything. */
-static int distance(const char *a, const char *b)
-{
-    int row[WORD_MAX + 1], n = (int)strlen(b);
-
-    if (n > WORD_MAX || strlen(a) > WORD_MAX)
-        return 1000;
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int corner = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int change = corner + (a[i - 1] != b[j - 1]);
-            corner = row[j];
-            int step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = change < step ? change : step;
-        }
-    }
-    return row[n];
-}
-
 /* The end of `name` with as many dots as the pattern has. */
 static const char *tail(const char *name, const char *pattern)
 {
@@ -135,7 +114,7 @@ static void nearest(const struct nn_params *p, const struct nn_lora_config *c, c
     for (int i = 0; i < p->module_count; i++) {
         const char *word = tail(p->modules[i].name, pattern);
         if (in_tower(&p->modules[i], c->towers, c->tower_count))
-            offer(best, word, distance(pattern, word));
+            offer(best, word, suggest_distance(pattern, word));
     }
     for (int k = 0; k < NEAREST_MAX && best[k].word; k++)
         buf_printf(out, "%s%s", k ? ", " : "", best[k].word);

@@ -453,15 +453,3 @@ int chat_render_text(const struct chat_format *f, const char *text, struct chat_
     out->supervised[0] = 0;
     return 0;
 }
-
-int chat_render_completion(const struct chat_format *f, const char *prompt, const char *completion,
-                           struct chat_rendered *out, struct err *e)
-{
-    struct chat_part parts[] = {{CHAT_TEXT, prompt, 0}, {CHAT_TEXT, completion, 0}};
-    struct chat_message messages[] = {
-        {.role = CHAT_USER, .parts = &parts[0], .part_count = 1},
-        {.role = CHAT_ASSISTANT, .parts = &parts[1], .part_count = 1},
-    };
-
-    return chat_render(f, &(struct chat_request){.messages = messages, .message_count = 2}, out, e);
-}

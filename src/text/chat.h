@@ -122,11 +122,6 @@ int chat_render(const struct chat_format *f, const struct chat_request *request,
 int chat_render_text(const struct chat_format *f, const char *text, struct chat_rendered *out,
                      struct err *e) MUST_CHECK;
 
-/* A `{prompt, completion}` record: a user turn and an assistant turn, as other trainers do for
- * checkpoints with a chat template.  The completion and its <turn|> are supervised. */
-int chat_render_completion(const struct chat_format *f, const char *prompt, const char *completion,
-                           struct chat_rendered *out, struct err *e) MUST_CHECK;
-
 /* The ids that end an assistant's turn when generating: writes up to `max`, returns how many. */
 int chat_stop_ids(const struct chat_format *f, int32_t *out, int max);
 

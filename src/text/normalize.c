@@ -15,17 +15,6 @@ const char *normalizer_name(enum normalizer n)
     return names[n];
 }
 
-int normalizer_parse(const char *name, enum normalizer *out, struct err *e)
-{
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(names[i], name) == 0) {
-            *out = (enum normalizer)i;
-            return 0;
-        }
-    }
-    return err_set(e, ERR_USAGE, "unknown normalizer '%.80s', known are none and basic", name);
-}
-
 static void put(struct buf *out, uint32_t c)
 {
     char bytes[4];

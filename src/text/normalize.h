@@ -19,9 +19,6 @@ enum normalizer { NORMALIZE_NONE, NORMALIZE_BASIC };
 /* The name of a normaliser, for reports: "none", "basic". */
 const char *normalizer_name(enum normalizer n);
 
-/* The normaliser of that name; fails (ERR_USAGE) on a name that is not known. */
-int normalizer_parse(const char *name, enum normalizer *out, struct err *e) MUST_CHECK;
-
 /* Append the normalised text to `out`, which the caller initialised with a maximum.  Bytes that
  * are not UTF-8 become U+FFFD first. */
 int normalize_text(enum normalizer n, const char *text, struct buf *out, struct err *e) MUST_CHECK;

@@ -20,6 +20,35 @@ static const char optimizer_name[] = "optimizer.safetensors";
 static const char state_name[] = "state.json";
 static const char manifest_name[] = "manifest.json";
 
+/* ------------------------------------------------------------------ space -- */
+
+uint64_t checkpoint_bytes(const struct nn_params *p)
+{
+    enum { JSON = 64 << 10, HEADER = 256, COPIES = 3 };     /* the weights and two moments */
+    int n;
+    struct nn_param *const *at = nn_trainable_params(p, "", &n);
+    uint64_t numbers = 0;
+    for (int i = 0; i < n; i++)
+        numbers += mx_size(at[i]->slot);
+    return COPIES * (sizeof(float) * numbers + HEADER * (uint64_t)n) + JSON;
+}
+
+/* A writer would find out too, but only after it has filled the disk for everybody else. */
+int checkpoint_check_space(const char *dir, uint64_t need, struct err *e)
+{
+    const double MB = 1e6;
+    uint64_t has = 0;
+    if (dir_free_bytes(dir, &has, e))
+        return -1;
+    if (has >= need)
+        return 0;
+    err_set(e, ERR_SPACE,
+            "%s: no space for a checkpoint: the disk has %.1f MB free, %.1f MB are "
+            "needed",
+            dir, (double)has / MB, (double)need / MB);
+    return err_hint(e, "free some space, then run the same command again: it goes on");
+}
+
 /* ----------------------------------------------------------------- saving -- */
 
 /* Write items under `name` in `dir` and add the file to the manifest. */
@@ -137,8 +166,9 @@ int checkpoint_save(const char *run_dir, int64_t step, const struct nn_params *p
                     const struct nn_adamw *o, const json_t *state, struct err *e)
 {
     char *temp = step_dir(run_dir, ".tmp-", step);
-    int rc = dir_remove(temp, e) || dir_make(temp, e) || save_all(temp, p, o, state, e) ||
-             publish(run_dir, step, temp, e);
+    int rc = dir_remove(temp, e) || dir_make(temp, e) ||
+             checkpoint_check_space(temp, checkpoint_bytes(p), e) ||
+             save_all(temp, p, o, state, e) || publish(run_dir, step, temp, e);
     if (rc) {
         struct err ignored = {0};
         if (dir_remove(temp, &ignored))

@@ -18,6 +18,12 @@
 #include "nn/optim.h"
 #include "nn/params.h"
 
+/* Bytes that a checkpoint of these parameters takes, a little more than less. */
+uint64_t checkpoint_bytes(const struct nn_params *p);
+
+/* ERR_SPACE with both numbers when the disk that holds `dir` has less than `need` bytes free. */
+int checkpoint_check_space(const char *dir, uint64_t need, struct err *e) MUST_CHECK;
+
 /* Save step `step`; `state` goes into state.json and stays the caller's.  On failure all earlier
  * checkpoints are as they were. */
 int checkpoint_save(const char *run_dir, int64_t step, const struct nn_params *p,

@@ -29,6 +29,10 @@ struct lora_config {
                                           layer of the chosen towers' blocks */
 };
 
+struct full_config {
+    struct string_list towers;         /* what is trained; none given: all that the run opens */
+};
+
 struct config {
     char *model;                       /* Hub folder */
     char *adapter;                     /* go on from this adapter */
@@ -38,6 +42,7 @@ struct config {
     enum train_method method;
     enum config_init init;
     struct lora_config lora;
+    struct full_config full;
     int steps;
     int batch;                         /* records a step */
     int accumulate;                    /* micro-batches a step; batch is divided among them */

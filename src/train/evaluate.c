@@ -19,6 +19,19 @@
 
 enum { LOADER_THREADS = 2, LOADER_AHEAD = 2, NORMALIZED_MAX = 16 << 20 };
 
+struct evaluate_options evaluate_options_of(const struct config *c)
+{
+    return (struct evaluate_options){
+        .batch = c->eval_batch,
+        .max_records = c->eval_max_records,
+        .generates = c->eval_generate,
+        .max_new_tokens = c->max_new_tokens,
+        .normalizer = c->normalizer,
+        .bad_fraction = c->bad_fraction,
+        .bad_min = c->bad_min,
+    };
+}
+
 struct pass {
     struct evaluation *v;
     const struct session *s;

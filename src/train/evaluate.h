@@ -37,6 +37,9 @@ struct evaluate_options {
     void *arg;
 };
 
+/* What a configuration says of them. */
+struct evaluate_options evaluate_options_of(const struct config *c);
+
 /* One transcript beside what it should be. */
 struct evaluated {
     char *id;                          /* the record's "id", or "file:line" */

@@ -15,11 +15,26 @@
 
 enum { JSON_BYTES_MAX = 16 << 20, LIST_BYTES_MAX = 4096 };
 
-/* Of a large file only so much is hashed, with its size: reading 10 GB at each start would cost
- * more than it tells. */
-enum { HASHED_BYTES_MAX = 64 << 20 };
+/* Of a large file its size, its first bytes (which hold all names, shapes and places), and from
+ * there on a piece of each stretch are hashed: 4 KiB of each MiB meet every tensor of a MiB or
+ * more, so that two checkpoints of which any layer differs do not pass for one, at a 256th of the
+ * reading.  The last piece is the file's end. */
+enum { HASHED_WHOLE = 64 << 20, HASHED_STRETCH = 1 << 20, HASHED_PIECE = 4096 };
 
 /* ----------------------------------------------------------------- hashes -- */
+
+static void hash_content(struct hash *h, const unsigned char *data, size_t size)
+{
+    if (size <= HASHED_WHOLE) {
+        if (size)
+            hash_add(h, data, size);
+        return;
+    }
+    hash_add(h, data, HASHED_WHOLE);
+    for (size_t at = HASHED_WHOLE; at < size - HASHED_PIECE; at += HASHED_STRETCH)
+        hash_add(h, data + at, HASHED_PIECE);
+    hash_add(h, data + size - HASHED_PIECE, HASHED_PIECE);
+}
 
 static int hash_into(struct hash *h, const char *dir, const char *name, struct err *e)
 {
@@ -30,8 +45,7 @@ static int hash_into(struct hash *h, const char *dir, const char *name, struct e
         char head[600];
         int n = snprintf(head, sizeof head, "%s %zu\n", name, m.size);
         hash_add(h, head, (size_t)(n < (int)sizeof head ? n : (int)sizeof head - 1));
-        if (m.size)
-            hash_add(h, m.data, m.size < HASHED_BYTES_MAX ? m.size : HASHED_BYTES_MAX);
+        hash_content(h, m.data, m.size);
         file_map_close(&m);
     }
     free(path);
@@ -42,7 +56,8 @@ static bool is_hashed(const char *name, bool with_weights)
 {
     static const char *const always[] = {
         "config.json",           "tokenizer.json",      "preprocessor_config.json",
-        "processor_config.json", "chat_template.jinja", "adapter_config.json"};
+        "processor_config.json", "chat_template.jinja", "chat_template.json",
+        "tokenizer_config.json", "adapter_config.json"};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (!strcmp(name, always[i]))
             return true;
@@ -105,6 +120,8 @@ static void add_method_facts(json_t *f, const struct config *c)
 {
     json_put_str(f, "method", c->method == METHOD_FULL ? "full" : "lora");
     json_put_str(f, "init", c->init == INIT_RANDOM ? "random" : "checkpoint");
+    if (c->method == METHOD_FULL)
+        json_put(f, "full.towers", words(&c->full.towers));
     if (c->method == METHOD_FULL || *c->adapter)
         return;                        /* an adapter brings its own rank and targets */
     json_put_int(f, "lora.rank", c->lora.rank);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "nn/lora.h"
+#include "nn/safetensors.h"
 
 /* first_row is rounded down to a multiple of this, so that few shapes occur. */
 enum { FIRST_ROW_MULTIPLE = 16 };
@@ -27,6 +28,28 @@ struct session_options session_options_of(const struct config *c)
         .max_tokens = c->max_tokens,
         .is_thinking = c->thinking,
     };
+}
+
+bool session_adapter_hears(const char *dir)
+{
+    struct err ignored = {0};
+    bool found = false;
+    if (!*dir)
+        return false;
+    char *path = path_join(dir, "adapter_model.safetensors");
+    struct safetensors *s = safetensors_open(path, &ignored);
+    /* All families call it audio_tower, and what joins it to the decoder embed_audio. */
+    for (int i = 0; s && i < safetensors_count(s) && !found; i++)
+        found = strstr(safetensors_at(s, i)->name, "audio") != NULL;
+    safetensors_close(s);
+    free(path);
+    return found;
+}
+
+void session_fit(struct session_options *o, const struct manifest *m, int64_t count)
+{
+    o->without_audio =
+        !manifest_has_sound(m, count) && !session_adapter_hears(o->adapter ? o->adapter : "");
 }
 
 int session_use_device(enum config_device device, struct err *e)

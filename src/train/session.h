@@ -50,6 +50,14 @@ struct session {
 /* What a configuration says of them. */
 struct session_options session_options_of(const struct config *c);
 
+/* Has the adapter of a PEFT folder parts in an audio tower?  False when it cannot be read, which
+ * session_open will say better; "" has none. */
+bool session_adapter_hears(const char *dir);
+
+/* Leave the audio tower out when none of the first `count` records (0: all) has a clip, and the
+ * adapter no part in it. */
+void session_fit(struct session_options *o, const struct manifest *m, int64_t count);
+
 /* Choose the device for this process; once, before anything of MLX is used. */
 int session_use_device(enum config_device device, struct err *e) MUST_CHECK;
 

@@ -115,7 +115,7 @@ static int choose_trained(struct trainer *t, struct err *e)
     const struct config *c = t->c;
     struct nn_params *p = &t->session.model->params;
     if (c->method == METHOD_FULL)
-        return nn_params_train(p, NULL, 0, e);
+        return nn_params_train(p, c->full.towers.at, c->full.towers.count, e);
     if (*c->adapter)
         return 0;                      /* the session has put it on */
     struct nn_lora_config lora = {
@@ -131,20 +131,29 @@ static int choose_trained(struct trainer *t, struct err *e)
     return nn_lora_attach(p, &lora, e);
 }
 
+/* Is there sound to learn from or to measure on, or a tower beside the decoder to train?  Random
+ * weights must be saved whole, used or not. */
+static bool needs_audio(const struct trainer *t)
+{
+    const struct config *c = t->c;
+    bool is_full = c->method == METHOD_FULL;
+    const struct string_list *towers = is_full ? &c->full.towers : &c->lora.towers;
+    for (int i = 0; i < towers->count; i++)
+        if (strcmp(towers->at[i], "language") != 0)
+            return true;
+    return c->init == INIT_RANDOM || manifest_has_sound(&t->train_set, 0) ||
+           manifest_has_sound(&t->eval_set, c->eval_max_records) ||
+           session_adapter_hears(c->adapter);
+}
+
 static int open_session(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
-    struct session_options o = {
-        .model = c->model,
-        .adapter = c->adapter,
-        .device = c->device,
-        .dtype = c->dtype,
-        .init_random = c->init == INIT_RANDOM,
-        .seed = c->seed,
-        .prompt = c->prompt,
-        .max_tokens = c->max_tokens,
-        .is_thinking = c->thinking,
-    };
+    struct session_options o = session_options_of(c);
+    o.without_audio = !needs_audio(t);
+    /* Which weights there are to train hangs on it. */
+    if (c->method == METHOD_FULL)
+        json_put_bool(t->run.facts, "audio_tower", !o.without_audio);
     if (session_open(&t->session, &o, e) || choose_trained(t, e))
         return -1;
     if (c->compile) {
@@ -387,18 +396,10 @@ static int evaluate_now(struct trainer *t, int64_t step, bool is_last, struct er
     const struct config *c = t->c;
     if (!t->eval_set.count || stop_signal)
         return 0;
-    struct evaluate_options o = {
-        .batch = c->eval_batch,
-        .max_records = c->eval_max_records,
-        .generates = c->eval_generate,
-        .max_new_tokens = c->max_new_tokens,
-        .normalizer = c->normalizer,
-        .bad_fraction = c->bad_fraction,
-        .bad_min = c->bad_min,
-        .is_stopped = is_stopped,
-        .on_progress = t->hooks->on_progress,
-        .arg = t->hooks->arg,
-    };
+    struct evaluate_options o = evaluate_options_of(c);
+    o.is_stopped = is_stopped;
+    o.on_progress = t->hooks->on_progress;
+    o.arg = t->hooks->arg;
     struct evaluation v;
     struct err mine = {0};
     if (evaluate(&v, &t->session, &t->eval_set, &o, &mine)) {
@@ -550,7 +551,13 @@ static int run(struct trainer *t, const char *yaml, const char *version, struct 
     if (open_session(t, e))
         return -1;
     run_conditions(&t->run, c, version);
-    if (resume(t, e) || run_describe(&t->run, c, yaml, t->approximate, e))
+    if (resume(t, e))
+        return -1;
+    /* Now, not after the first hours. */
+    if (t->from < c->steps &&
+        checkpoint_check_space(t->run.dir, checkpoint_bytes(&t->session.model->params), e))
+        return -1;
+    if (run_describe(&t->run, c, yaml, t->approximate, e))
         return -1;
     open_pending(&t->pending);
     if (t->hooks->on_start)

@@ -1,9 +1,9 @@
 /* suggest.c - see suggest.h.  The distance is optimal string alignment, in three rows. */
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <string.h>
 
-enum { WORD_MAX = 63, TOO_FAR = 1000 };
+enum { WORD_MAX = 127, TOO_FAR = 1000 };
 
 static int least(int a, int b)
 {

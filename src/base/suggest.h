@@ -1,9 +1,9 @@
 /* suggest.h - the known word nearest to a misspelt one. */
-#ifndef CLI_SUGGEST_H
-#define CLI_SUGGEST_H
+#ifndef BASE_SUGGEST_H
+#define BASE_SUGGEST_H
 
 /* Letters to insert, delete, change or swap with a neighbour to turn `a` into `b`.  Words longer
- * than 63 bytes are too far from everything. */
+ * than 127 bytes are too far from everything. */
 int suggest_distance(const char *a, const char *b);
 
 /* The word of `words[0..n)` nearest to `word`, or NULL when none is near: a third of the letters
