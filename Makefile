@@ -135,8 +135,8 @@ asan:                            ## all C tests under the address and undefined-
 	@$(MAKE) VARIANT=asan SCRIPTS= test
 
 tsan:                            ## the tests that use threads, under the thread sanitizer
-	@$(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
-	    TESTS="$(addprefix build/tsan/tests/,test_queue test_log test_loader)" test
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
+	    TESTS="$(addprefix build/tsan/tests/test_,log loader sample step trainer)" test
 
 # A fuzz target is a function.  Here it replays its corpus; VARIANT=fuzz gives it libFuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)

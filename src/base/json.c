@@ -144,11 +144,6 @@ double json_need_double(const json_t *o, const char *key, struct err *e)
     return is_missing(o, key, e) ? 0 : json_get_double(o, key, 0, e);
 }
 
-bool json_need_bool(const json_t *o, const char *key, struct err *e)
-{
-    return is_missing(o, key, e) ? false : json_get_bool(o, key, false, e);
-}
-
 const char *json_need_str(const json_t *o, const char *key, struct err *e)
 {
     return is_missing(o, key, e) ? NULL : json_get_str(o, key, NULL, e);

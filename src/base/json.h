@@ -39,10 +39,9 @@ const char *json_get_str(const json_t *o, const char *key, const char *fallback,
 json_t *json_get_array(const json_t *o, const char *key, struct err *e);       /* or NULL */
 json_t *json_get_object(const json_t *o, const char *key, struct err *e);      /* or NULL */
 
-/* The same; a missing key is an error (and gives 0, false or NULL). */
+/* The same; a missing key is an error (and gives 0 or NULL). */
 int64_t json_need_int(const json_t *o, const char *key, struct err *e);
 double json_need_double(const json_t *o, const char *key, struct err *e);
-bool json_need_bool(const json_t *o, const char *key, struct err *e);
 const char *json_need_str(const json_t *o, const char *key, struct err *e);
 json_t *json_need_array(const json_t *o, const char *key, struct err *e);
 json_t *json_need_object(const json_t *o, const char *key, struct err *e);

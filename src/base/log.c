@@ -50,14 +50,6 @@ void log_set_level(enum log_level level)
     pthread_mutex_unlock(&mutex);
 }
 
-enum log_level log_get_level(void)
-{
-    pthread_mutex_lock(&mutex);
-    enum log_level level = shown;
-    pthread_mutex_unlock(&mutex);
-    return level;
-}
-
 void log_set_file(const char *path)
 {
     FILE *f = path ? fopen(path, "ae") : NULL;

@@ -12,7 +12,6 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 
 /* Show messages up to this level; LOG_LEVEL_INFO at the start. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 
 /* Also add every shown message, with the time, to this file (NULL: no more).  A file that cannot
  * be opened is reported once as a warning. */

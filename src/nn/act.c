@@ -1,16 +1,9 @@
 /* act.c - activations, elementwise. */
 #include "nn/act.h"
 
-#include <math.h>
-
 mx_array nn_gelu_approx(mx_array x)
 {
     return mx_gelu_approx(x);
-}
-
-mx_array nn_gelu(mx_array x)
-{
-    return mx_multiply(mx_scale(x, 0.5), mx_shift(mx_erf(mx_scale(x, sqrt(0.5))), 1));
 }
 
 mx_array nn_silu(mx_array x)

@@ -383,12 +383,6 @@ void nn_bind_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int 
     n->weight = bind_vector(b, name, ".weight", dim, 1);
 }
 
-void nn_bind_norm_bias(struct nn_binder *b, const char *name, struct nn_norm *n, int dim)
-{
-    nn_bind_norm(b, name, n, dim);
-    n->bias = bind_vector(b, name, ".bias", dim, 0);
-}
-
 void nn_bind_conv1d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
                     int out, int size)
 {

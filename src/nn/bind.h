@@ -93,8 +93,6 @@ void nn_bind_embedding(struct nn_binder *b, const char *name, struct nn_linear *
 void nn_bind_table(struct nn_binder *b, const char *name, struct nn_linear *l, int dim, int count);
 /* name.weight [dim]; eps is the binder's. */
 void nn_bind_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int dim);
-/* name.weight [dim] and name.bias [dim]. */
-void nn_bind_norm_bias(struct nn_binder *b, const char *name, struct nn_norm *n, int dim);
 /* name.weight as PyTorch stores it: [out, in / groups, size], [out, in / groups, height, width]. */
 void nn_bind_conv1d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
                     int out, int size);
