@@ -1,27 +1,7 @@
 /* The operators of the binding against numbers worked out by hand. */
-#include "testing.h"
-
-#include "mx/mx.h"
+#include "mx_testing.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static int before(void **state)
-{
-    (void)state;
-    assert_int_equal(mx_live(), 0);
-    mx_enter();
-    return 0;
-}
-
-static int after(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    assert_int_equal(mx_check(&e), 0);
-    mx_leave(MX_NONE);
-    assert_int_equal(mx_live(), 0);
-    return 0;
-}
 
 #define SHAPE(...) ((int[]){__VA_ARGS__}), MX_COUNT(__VA_ARGS__)
 #define FLOATS(...) ((float[]){__VA_ARGS__})

@@ -1,46 +1,7 @@
 /* Scopes, slots, sticky errors and places of the binding. */
-#include "testing.h"
-
-#include "mx/mx.h"
+#include "mx_testing.h"
 
 #define SHAPE(...) ((int[]){__VA_ARGS__}), MX_COUNT(__VA_ARGS__)
-
-static int before(void **state)
-{
-    (void)state;
-    assert_int_equal(mx_live(), 0);
-    mx_enter();
-    return 0;
-}
-
-static int after(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    if (mx_check(&e))
-        fail_msg("left over: %s", e.text);
-    mx_leave(MX_NONE);
-    assert_int_equal(mx_live(), 0);
-    return 0;
-}
-
-static double item(mx_array x)
-{
-    struct err e = {0};
-    double v = NAN;
-    if (mx_item(x, &v, &e))
-        fail_msg("%s", e.text);
-    return v;
-}
-
-static void expect_error(const char *text)
-{
-    struct err e = {0};
-    assert_int_equal(mx_check(&e), -1);
-    if (!strstr(e.text, text))
-        fail_msg("found: %s\nexpected: %s", e.text, text);
-    assert_int_equal(mx_check(&(struct err){0}), 0);
-}
 
 static void test_mx__scopes_release_and_keep(void **state)
 {

@@ -1,7 +1,5 @@
 /* The transforms of the binding: gradients, checkpoints, custom gradients, compilation. */
-#include "testing.h"
-
-#include "mx/mx.h"
+#include "mx_testing.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 #define SHAPE(...) ((int[]){__VA_ARGS__}), MX_COUNT(__VA_ARGS__)
@@ -9,43 +7,6 @@
     ((struct mx_arrays){(mx_array[]){__VA_ARGS__},                                                 \
                         (int)(sizeof((mx_array[]){__VA_ARGS__}) / sizeof(mx_array))})
 #define NOTHING ((struct mx_arrays){NULL, 0})
-
-static int before(void **state)
-{
-    (void)state;
-    assert_int_equal(mx_live(), 0);
-    mx_enter();
-    return 0;
-}
-
-static int after(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    if (mx_check(&e))
-        fail_msg("left over: %s", e.text);
-    mx_leave(MX_NONE);
-    assert_int_equal(mx_live(), 0);
-    return 0;
-}
-
-static double item(mx_array x)
-{
-    struct err e = {0};
-    double v = NAN;
-    if (mx_item(x, &v, &e))
-        fail_msg("%s", e.text);
-    return v;
-}
-
-static void expect_error(const char *text)
-{
-    struct err e = {0};
-    assert_int_equal(mx_check(&e), -1);
-    if (!strstr(e.text, text))
-        fail_msg("found: %s\nexpected: %s", e.text, text);
-    assert_int_equal(mx_check(&(struct err){0}), 0);
-}
 
 /* A small network: loss = mean((tanh(x W1 + b) W2)^2) + 0.1 sum(W2^2). */
 struct net {
