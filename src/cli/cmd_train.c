@@ -250,6 +250,8 @@ static void report_text(const struct view *v, const struct train_result *r)
     else if (r->has_evaluation)
         log_info("  eval loss %.4f", r->eval_loss);
     log_info("  %s in %s", is_full ? "model" : "adapter", r->output);
+    if (r->was_finished && !c->eval.count)
+        return;
     log_info("next:");
     const char *model = is_full ? r->output : c->model;
     const char *flag = is_full ? "" : " --adapter ", *adapter = is_full ? "" : r->output;
