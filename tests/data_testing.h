@@ -41,6 +41,23 @@ static inline void kit_close(struct kit *k)
     free(k->folder);
 }
 
+/* The kit of a whole test program, opened and closed around its group of tests. */
+static struct kit kit;
+
+static inline int kit_set_up(void **state)
+{
+    (void)state;
+    kit_open(&kit);
+    return 0;
+}
+
+static inline int kit_tear_down(void **state)
+{
+    (void)state;
+    kit_close(&kit);
+    return 0;
+}
+
 /* Write a file into the kit's folder; the caller frees its path. */
 static inline char *kit_write(const struct kit *k, const char *name, const void *bytes, size_t size)
 {

@@ -3,22 +3,6 @@
 
 #include "data/collate.h"
 
-static struct kit kit;
-
-static int set_up(void **state)
-{
-    (void)state;
-    kit_open(&kit);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kit_close(&kit);
-    return 0;
-}
-
 static struct sample make(const char *line, enum sample_purpose purpose)
 {
     struct err e = {0};
@@ -148,5 +132,5 @@ int main(void)
         cmocka_unit_test(test_collate__without_clips),
         cmocka_unit_test(test_collate__of_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, kit_set_up, kit_tear_down);
 }

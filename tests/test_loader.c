@@ -7,7 +7,6 @@
 
 enum { RECORDS = 37 };
 
-static struct kit kit;
 static struct manifest good;              /* RECORDS records, a third of them with sound */
 
 static struct manifest open_manifest(const char *name, const char *text)

@@ -1,22 +1,6 @@
 /* test_sample.c - records with sound as tokens and features; every kind of bad record. */
 #include "data_testing.h"
 
-static struct kit kit;
-
-static int set_up(void **state)
-{
-    (void)state;
-    kit_open(&kit);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kit_close(&kit);
-    return 0;
-}
-
 static int make(struct sample *s, const struct data_format *f, const char *line,
                 enum sample_purpose purpose, struct err *e)
 {
@@ -202,5 +186,5 @@ int main(void)
         cmocka_unit_test(test_sample__names_bad_clips),
         cmocka_unit_test(test_sample__names_bad_records),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, kit_set_up, kit_tear_down);
 }

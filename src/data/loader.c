@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -152,6 +153,13 @@ static void start_threads(struct loader *l, struct err *e)
     pthread_attr_destroy(&attributes);
 }
 
+/* A thread prepares one step at a time: more than are made ahead would have nothing to do. */
+static int useful_threads(int ahead)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < ahead ? (int)cores : ahead;
+}
+
 struct loader *loader_open(const struct loader_options *o, struct err *e)
 {
     if (o->plan->count < 1 || o->plan->count > o->manifest->count || o->plan->batch < 1) {
@@ -162,8 +170,9 @@ struct loader *loader_open(const struct loader_options *o, struct err *e)
     struct loader *l = xcalloc(1, sizeof *l);
     l->o = *o;
     l->o.micros = between(o->micros, 1, o->plan->batch);
-    l->o.threads = between(o->threads, 1, LOADER_THREADS_MAX);
     l->o.ahead = between(o->ahead > 0 ? o->ahead : 2, 1, LOADER_AHEAD_MAX);
+    int threads = o->threads > 0 ? o->threads : useful_threads(l->o.ahead);
+    l->o.threads = between(threads, 1, LOADER_THREADS_MAX);
     if (o->plan->is_sequential && (o->end_step <= 0 || o->end_step > plan_steps(o->plan)))
         l->o.end_step = plan_steps(o->plan);
     l->next_in = l->next_out = o->first_step;

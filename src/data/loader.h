@@ -35,7 +35,7 @@ struct loader_options {
     int64_t end_step;                     /* one past the last; 0 for a sequential plan: all */
     int micros;                           /* batches that a step's records are divided among, in
                                              order and as evenly as can be; 0 is 1 */
-    int threads;                          /* 0 is 1 */
+    int threads;                          /* 0: one a core, but no more than `ahead` */
     int ahead;                            /* steps prepared ahead, 0 is 2 */
     double bad_fraction;                  /* of the records seen that may be bad ... */
     int bad_min;                          /* ... but this many always may */

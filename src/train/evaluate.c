@@ -17,7 +17,7 @@
 #include "nn/lora.h"
 #include "train/generate.h"
 
-enum { LOADER_THREADS = 2, LOADER_AHEAD = 2, NORMALIZED_MAX = 16 << 20 };
+enum { LOADER_AHEAD = 2, NORMALIZED_MAX = 16 << 20 };
 
 struct evaluate_options evaluate_options_of(const struct config *c)
 {
@@ -194,7 +194,6 @@ static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpos
         .plan = &plan,
         .format = &p->s->format,
         .purpose = purpose,
-        .threads = LOADER_THREADS,
         .ahead = LOADER_AHEAD,
         .bad_fraction = o->bad_fraction,
         .bad_min = o->bad_min,

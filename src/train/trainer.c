@@ -221,13 +221,6 @@ static int resume(struct trainer *t, struct err *e)
     return rc ? -1 : metrics_cut(t->run.metrics, t->from, e);
 }
 
-/* A thread prepares one batch at a time: more than are prepared ahead would have nothing to do. */
-static int loader_threads(const struct config *c)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores < c->prefetch ? (int)cores : c->prefetch;
-}
-
 static int open_loader(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
@@ -255,7 +248,6 @@ static int open_loader(struct trainer *t, struct err *e)
             .first_step = t->from,
             .end_step = c->steps,
             .micros = c->accumulate,
-            .threads = loader_threads(c),
             .ahead = c->prefetch,
             .bad_fraction = c->bad_fraction,
             .bad_min = c->bad_min,
