@@ -32,6 +32,7 @@ PROGRAM := $(BUILD)/attune
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 SCRIPTS := $(wildcard tests/e2e/*.sh)
+TOOLS   := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 BENCH   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 
 # ------------------------------------------------------------------ flags --
@@ -120,15 +121,23 @@ attune: $(PROGRAM) always
 	@$(if $(filter release,$(VARIANT)),[ "`readlink $@`" = $(PROGRAM) ] || ln -sfn $(PROGRAM) $@)
 always:
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
+# What several test programs share.
+HELPERS := $(BUILD)/tests/http_server.o
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(LIB)
 	@echo "  link $@"
 	$(Q)$(LINK) $(CMOCKA_LIBS)
 
+# Programs that tests start.
+$(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	$(Q)$(LINK)
+
 objects: $(OBJ)
-tests: $(TESTS) $(if $(filter fuzz,$(VARIANT)),,$(FUZZ))
+tests: $(TESTS) $(TOOLS) $(if $(filter fuzz,$(VARIANT)),,$(FUZZ))
 
 test: $(if $(wildcard src/cli/main.c),$(PROGRAM) attune) tests  ## build and run all tests
-	@scripts/bootstrap demo
+	@scripts/bootstrap demo gcs
 	@BUILD=$(BUILD) scripts/run-tests $(TESTS) $(if $(filter fuzz,$(VARIANT)),,$(FUZZ)) $(SCRIPTS)
 
 asan:                            ## all C tests under the address and undefined-behaviour sanitizers
@@ -136,7 +145,8 @@ asan:                            ## all C tests under the address and undefined-
 
 tsan:                            ## the tests that use threads, under the thread sanitizer
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
-	    TESTS="$(addprefix build/tsan/tests/test_,log loader sample step trainer)" test
+	    TESTS="$(addprefix build/tsan/tests/test_,log http net request auth spool loader loader_read \
+	    sample walk step trainer)" test
 
 # A fuzz target is a function.  Here it replays its corpus; VARIANT=fuzz gives it libFuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)
@@ -182,7 +192,7 @@ macos:                           ## the arm64 macOS program, build/macos/attune
 	@$(MAKE) -f scripts/macos.mk
 
 demo: all                        ## fine-tune the shipped small model on a new speaker
-	@scripts/bootstrap demo
+	@scripts/bootstrap demo $(if $(DEMO_BUCKET),gcs)
 	@demo/run.sh
 
 PREFIX ?= /usr/local
@@ -192,5 +202,6 @@ install: $(PROGRAM)              ## install the program and its MLX under PREFIX
 clean:                           ## remove what was built (not .deps)
 	rm -rf build attune
 
--include $(OBJ:.o=.d) $(TESTS:%=%.d) $(BENCH:%=%.d) \
+-include $(OBJ:.o=.d) $(HELPERS:.o=.d) $(TESTS:%=%.d) $(BENCH:%=%.d) \
+         $(patsubst $(BUILD)/tools/%,$(BUILD)/tests/tools/%.d,$(TOOLS)) \
          $(patsubst $(BUILD)/fuzz/%,$(BUILD)/tests/fuzz/%.d,$(FUZZ))
