@@ -1,12 +1,14 @@
 /* data_testing.h - what tests of the data side share: Gemma's chat format on a small tokenizer, mel
- * features, and folders with records and clips. */
+ * features, and folders with records, clips and shards. */
 #ifndef DATA_TESTING_H
 #define DATA_TESTING_H
 
 #include "testing.h"
 
+#include "tar_testing.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "data/manifest.h"
 #include "data/sample.h"
 
 struct kit {
@@ -67,28 +69,88 @@ static inline char *kit_write(const struct kit *k, const char *name, const void 
     return path;
 }
 
-/* A WAV file of 16 kHz: a tone of this loudness, different for every `pitch`. */
-static inline void kit_write_tone(const struct kit *k, const char *name, int samples, double level,
-                                  int pitch)
+/* A WAV file of 16 kHz: a tone of this loudness, different for every `pitch`.  The caller frees. */
+static inline unsigned char *tone(int samples, double level, int pitch, size_t *size)
 {
-    size_t size = 44 + 2 * (size_t)samples;
-    unsigned char *wav = xcalloc(1, size);
+    *size = 44 + 2 * (size_t)samples;
+    unsigned char *wav = xcalloc(1, *size);
     static const unsigned char head[44] = {'R', 'I', 'F',  'F',  0,   0,   0,   0,    'W', 'A', 'V',
                                            'E', 'f', 'm',  't',  ' ', 16,  0,   0,    0,   1,   0,
                                            1,   0,   0x80, 0x3e, 0,   0,   0,   0x7d, 0,   0,   2,
                                            0,   16,  0,    'd',  'a', 't', 'a', 0,    0,   0,   0};
     memcpy(wav, head, 44);
     for (int i = 0; i < 4; i++) {
-        wav[4 + i] = (unsigned char)((size - 8) >> (8 * i));
-        wav[40 + i] = (unsigned char)((size - 44) >> (8 * i));
+        wav[4 + i] = (unsigned char)((*size - 8) >> (8 * i));
+        wav[40 + i] = (unsigned char)((*size - 44) >> (8 * i));
     }
     for (int i = 0; i < samples; i++) {
         int v = (int)lrint(32767 * level * sin(2 * M_PI * (200 + pitch) * i / 16000));
         wav[44 + 2 * i] = (unsigned char)(v & 0xff);
         wav[45 + 2 * i] = (unsigned char)(v >> 8 & 0xff);
     }
+    return wav;
+}
+
+static inline void kit_write_tone(const struct kit *k, const char *name, int samples, double level,
+                                  int pitch)
+{
+    size_t size;
+    unsigned char *wav = tone(samples, level, pitch, &size);
     free(kit_write(k, name, wav, size));
     free(wav);
+}
+
+/* ------------------------------------------------------------------ shards -- */
+
+/* Add samples first .. first + count - 1 to an archive: a clip and a text each, whose "id" is the
+ * number.  Without `samples_max` there are no clips. */
+static inline void add_samples(struct buf *tar, int first, int count, int samples_max)
+{
+    for (int i = first; i < first + count; i++) {
+        char name[40], text[100];
+        snprintf(name, sizeof name, "s/%06d.json", i);
+        if (samples_max)
+            snprintf(text, sizeof text, "{\"id\": %d, \"text\": \"tone %d\"}", i, i);
+        else
+            snprintf(text, sizeof text,
+                     "{\"id\": %d, \"prompt\": \"%d\", \"completion\": \"%.*s\"}", i, i,
+                     i * 7 % 23 + 1, "abcdefghijklmnopqrstuvw");
+        tar_add(tar, name, text);
+        if (!samples_max)
+            continue;
+        size_t size;
+        unsigned char *wav = tone(samples_max / 4 + samples_max / 16 * (i * 5 % 13), 0.3, i, &size);
+        snprintf(name, sizeof name, "s/%06d.wav", i);
+        tar_add_bytes(tar, name, '0', wav, size);
+        free(wav);
+    }
+}
+
+/* Write a shard of samples into a folder; the caller frees its path. */
+static inline char *write_shard(const char *folder, const char *name, int first, int count,
+                                int samples_max)
+{
+    struct err e = {0};
+    struct buf tar;
+    buf_init(&tar, 64 << 20);
+    add_samples(&tar, first, count, samples_max);
+    tar_end(&tar);
+    char *path = path_join(folder, name);
+    assert_int_equal(file_write(path, tar.data, tar.size, &e), 0);
+    buf_release(&tar);
+    return path;
+}
+
+/* Open a manifest of files that are here. */
+static inline struct manifest open_files(char *const *paths, int count, const double *weights)
+{
+    struct err e = {0};
+    struct manifest m;
+    struct manifest_options o = {.patterns = paths, .pattern_count = count, .weights = weights};
+    int failed = manifest_open(&m, &o, &e);
+    assert_ok(e);
+    assert_int_equal(failed, 0);
+    return m;
 }
 
 #endif

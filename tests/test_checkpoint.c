@@ -124,7 +124,7 @@ static void test_checkpoint__round_trip_and_prune(void **state)
         save(f, step);
     save(f, 15);                                /* once more: replaced */
     expect_newest(f, 20);
-    assert_int_equal(checkpoint_prune(f->dir, 2, &e), 0);
+    assert_int_equal(checkpoint_prune(f->dir, 2, -1, &e), 0);
     char *old = file_of(f, 10, "");
     assert_false(file_exists(old));
     free(old);

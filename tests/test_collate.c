@@ -8,7 +8,8 @@ static struct sample make(const char *line, enum sample_purpose purpose)
     struct err e = {0};
     struct record r;
     struct sample s;
-    assert_int_equal(record_parse(&r, line, strlen(line), "a.jsonl:3", kit.folder, NULL, &e), 0);
+    struct record_place place = {.where = "a.jsonl:3", .dir = kit.folder};
+    assert_int_equal(record_parse(&r, line, strlen(line), &place, &e), 0);
     int failed = sample_make(&s, &kit.format, &r, purpose, &e);
     assert_ok(e);
     assert_int_equal(failed, 0);
@@ -21,6 +22,7 @@ static void check_row(const struct batch *b, const struct data_format *f, const 
 {
     assert_int_equal(b->lengths[row], s->count);
     assert_string_equal(b->ids[row], s->id);
+    assert_int_equal(b->has_ids[row], s->has_id);
     for (int t = 0; t < b->len; t++)
         assert_int_equal(b->tokens[row * b->len + t], t < s->count ? s->tokens[t] : f->pad_id);
 }
@@ -110,7 +112,7 @@ static void test_collate__without_clips(void **state)
     assert_string_equal(b.references[0], "two");
     assert_int_equal(b.supervised, 0);
     assert_int_equal(b.targets, 0);
-    assert_int_equal(b.len % 16, 0);
+    assert_int_equal(b.len % SAMPLE_TOKENS, 0);
     batch_release(&b);
     sample_release(&s);
 }

@@ -9,7 +9,9 @@ static void open_records(struct manifest *m)
 {
     struct err e = {0};
     char *patterns[] = {(char[]){SCORE "records.jsonl"}};
-    assert_int_equal(manifest_open(m, patterns, 1, &e), 0);
+    assert_int_equal(
+        manifest_open(m, &(struct manifest_options){.patterns = patterns, .pattern_count = 1}, &e),
+        0);
 }
 
 static void run(struct evaluation *v, int batch, int64_t max, bool generates)
@@ -112,7 +114,9 @@ static void test_evaluate__bad_records_are_counted_and_capped(void **state)
     struct evaluation v;
     fixture_open(&s, NULL);
     char *patterns[] = {path};
-    assert_int_equal(manifest_open(&m, patterns, 1, &e), 0);
+    assert_int_equal(
+        manifest_open(&m, &(struct manifest_options){.patterns = patterns, .pattern_count = 1}, &e),
+        0);
     struct evaluate_options o = {.batch = 2, .bad_min = 1, .bad_fraction = 0.001};
     int rc = evaluate(&v, &s, &m, &o, &e);
     assert_ok(e);

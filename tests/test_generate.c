@@ -15,15 +15,13 @@ static void load(struct sample *samples, const struct session *s)
     struct err e = {0};
     struct manifest m;
     char *patterns[] = {(char[]){SCORE "records.jsonl"}};
-    assert_int_equal(manifest_open(&m, patterns, 1, &e), 0);
+    struct manifest_options o = {.patterns = patterns, .pattern_count = 1};
+    assert_int_equal(manifest_open(&m, &o, &e), 0);
     for (int i = 0; i < ROWS; i++) {
-        size_t size;
-        char *line = manifest_read(&m, i, &size, &e);
-        struct record r;
-        assert_int_equal(record_parse(&r, line, size, "here", manifest_dir(&m, i), NULL, &e), 0);
-        assert_int_equal(sample_make(&samples[i], &s->format, &r, SAMPLE_GENERATE, &e), 0);
-        record_release(&r);
-        free(line);
+        struct record_ref ref = {.index = i};
+        assert_int_equal(sample_load(&samples[i], &s->format, &m, &ref, NULL, NULL,
+                                     SAMPLE_GENERATE, &e),
+                         0);
     }
     assert_ok(e);
     manifest_release(&m);

@@ -1,30 +1,26 @@
-/* test_loader.c - the same batches whatever the threads, from any step on; holes; limits. */
+/* test_loader.c - the same batches whatever the threads, machines and memory, from any step on;
+ * holes and their limits; what is no record's fault. */
 #include "data_testing.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "data/loader.h"
 
-enum { RECORDS = 37 };
+enum { RECORDS = 37, SHARDS = 5, STEPS_MAX = 64 };
 
 static struct manifest good;              /* RECORDS records, a third of them with sound */
+static struct manifest sharded;           /* SHARDS shards of 5, 6, ... samples, and a table */
 
-static struct manifest open_manifest(const char *name, const char *text)
+static struct manifest open_text(const char *name, const char *text)
 {
-    struct err e = {0};
-    struct manifest m;
     char *path = kit_write(&kit, name, text, strlen(text));
-    int failed = manifest_open(&m, &path, 1, &e);
-    assert_ok(e);
-    assert_int_equal(failed, 0);
+    struct manifest m = open_files(&path, 1, NULL);
     free(path);
     return m;
 }
 
-static int set_up(void **state)
+static void open_good(void)
 {
-    (void)state;
-    kit_open(&kit);
     struct buf text;
     buf_init(&text, 1 << 20);
     for (int i = 0; i < RECORDS; i++) {
@@ -39,8 +35,24 @@ static int set_up(void **state)
                        i % 11 + 1, "abcdefghijkl", i);
         }
     }
-    good = open_manifest("good.jsonl", text.data);
+    good = open_text("good.jsonl", text.data);
     buf_release(&text);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    kit_open(&kit);
+    open_good();
+    for (int i = 0, first = 0; i < SHARDS; first += 5 + i, i++) {
+        char name[40];
+        snprintf(name, sizeof name, "part-%d.tar", i);
+        free(write_shard(kit.folder, name, first, 5 + i, 4000));
+    }
+    char *paths[] = {path_join(kit.folder, "part-{0..4}.tar"), path_join(kit.folder, "good.jsonl")};
+    sharded = open_files(paths, 2, NULL);
+    free(paths[0]);
+    free(paths[1]);
     return 0;
 }
 
@@ -48,9 +60,20 @@ static int tear_down(void **state)
 {
     (void)state;
     manifest_release(&good);
+    manifest_release(&sharded);
     kit_close(&kit);
     return 0;
 }
+
+static struct plan *make_plan(const struct plan_options *o)
+{
+    struct err e = {0};
+    struct plan *p = plan_new(o, &e);
+    assert_ok(e);
+    return p;
+}
+
+/* -------------------------------------------------------------------- streams -- */
 
 static void hash_batch(struct hash *h, const struct batch *b)
 {
@@ -71,129 +94,274 @@ static void hash_batch(struct hash *h, const struct batch *b)
         hash_add(h, b->ids[i], strlen(b->ids[i]) + 1);
 }
 
-/* One hash for each step first .. end - 1. */
-static void run(const struct loader_options *o, char (*hashes)[HASH_HEX_SIZE])
+/* What came out of a run: for each step its hash, the place behind it, and what was counted. */
+struct stream {
+    int count;
+    char hash[STEPS_MAX][HASH_HEX_SIZE];
+    struct plan_cursor next[STEPS_MAX];
+    int64_t bad[STEPS_MAX], taken[STEPS_MAX];
+};
+
+static void note_step(struct stream *s, const struct loader_step *step)
+{
+    struct hash *h = hash_new();
+    unsigned char digest[HASH_SIZE];
+    int64_t supervised = 0;
+    assert_true(s->count < STEPS_MAX);
+    for (int i = 0; i < step->count; i++) {
+        hash_batch(h, &step->micros[i]);
+        supervised += step->micros[i].supervised;
+        assert_true(step->micros[i].rows > 0);
+    }
+    assert_int_equal(step->supervised, supervised);
+    assert_true(step->padding >= 0 && step->padding < 1 && step->waited_s >= 0);
+    hash_end(h, digest);
+    hash_hex(digest, s->hash[s->count]);
+    hash_free(h);
+    s->next[s->count] = step->next;
+    s->bad[s->count] = step->bad_before;
+    s->taken[s->count++] = step->taken_before;
+}
+
+/* Run from `o` on, for `max` steps at most. */
+static void run_some(const struct loader_options *o, struct stream *s, int max)
 {
     struct err e = {0};
     struct loader *l = loader_open(o, &e);
     assert_ok(e);
-    struct loader_step s;
-    int got, n = 0;
-    while ((got = loader_next(l, &s, &e)) == 1) {
-        struct hash *h = hash_new();
-        unsigned char digest[HASH_SIZE];
-        int64_t supervised = 0;
-        assert_int_equal(s.step, o->first_step + n);
-        for (int i = 0; i < s.count; i++) {
-            hash_batch(h, &s.micros[i]);
-            supervised += s.micros[i].supervised;
-            assert_true(s.micros[i].rows > 0);
-        }
-        assert_int_equal(s.supervised, supervised);
-        hash_end(h, digest);
-        hash_hex(digest, hashes[n++]);
-        hash_free(h);
-        loader_step_release(&s);
+    struct loader_step step;
+    int got = 1;
+    s->count = 0;
+    while (s->count < max && (got = loader_next(l, &step, &e)) == 1) {
+        assert_int_equal(step.step, o->first_step + s->count);
+        note_step(s, &step);
+        loader_step_release(&step);
     }
     assert_ok(e);
-    assert_int_equal(got, 0);
-    assert_int_equal(n, o->end_step - o->first_step);
+    if (got == 0)
+        assert_int_equal(loader_next(l, &step, &e), 0);
     loader_close(l);
+}
+
+static void run(const struct loader_options *o, struct stream *s)
+{
+    run_some(o, s, STEPS_MAX);
+    if (o->end_step > 0)
+        assert_int_equal(s->count, o->end_step - o->first_step);
+}
+
+static void check_same(const struct stream *found, const struct stream *expected, int from)
+{
+    for (int i = 0; i < found->count; i++) {
+        assert_string_equal(found->hash[i], expected->hash[from + i]);
+        assert_memory_equal(&found->next[i], &expected->next[from + i], sizeof found->next[i]);
+        assert_int_equal(found->bad[i], expected->bad[from + i]);
+        assert_int_equal(found->taken[i], expected->taken[from + i]);
+    }
+}
+
+static void check_threads(const struct plan *plan, int steps)
+{
+    static const int threads[] = {1, 4, 16}, ahead[] = {1, 5, 3};
+    static struct stream expected, found;
+    struct loader_options o = {.plan = plan, .format = &kit.format, .end_step = steps, .micros = 2};
+    for (int i = 0; i < 4; i++) {
+        o.threads = threads[i % 3];
+        o.ahead = ahead[i % 3];
+        /* In the end with so little memory that only one sample at a time gets in. */
+        o.memory_max = i == 3 ? 1 << 20 : 0;
+        run(&o, i ? &found : &expected);
+        if (i)
+            check_same(&found, &expected, 0);
+    }
+    /* All steps differ, so that equal hashes mean something. */
+    for (int i = 0; i < steps; i++)
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(expected.hash[i], expected.hash[k]);
 }
 
 static void test_loader__does_not_depend_on_threads(void **state)
 {
     (void)state;
-    enum { STEPS = 23 };
-    static const int threads[] = {1, 2, 7}, ahead[] = {1, 5, 3};
-    static char expected[STEPS][HASH_HEX_SIZE], found[STEPS][HASH_HEX_SIZE];
-    struct plan plan = {.count = good.count, .seed = 11, .batch = 5};
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &good, .seed = 11, .batch = 5});
+    check_threads(p, 23);
+    plan_free(p);
+    p = make_plan(&(struct plan_options){
+        .manifest = &sharded, .seed = 11, .batch = 6, .is_sorted = true, .window_shards = 2});
+    check_threads(p, 31);
+    plan_free(p);
+}
+
+/* Go on from every step: windows' and epochs' edges are among them.  Twice: stop after one more
+ * step, and go on again. */
+static void check_resume(const struct plan *plan, int steps)
+{
+    static struct stream expected, one, rest;
     struct loader_options o = {
-        .manifest = &good, .plan = &plan, .format = &kit.format, .end_step = STEPS, .micros = 2};
-    for (int i = 0; i < 3; i++) {
-        o.threads = threads[i];
-        o.ahead = ahead[i];
-        run(&o, i ? found : expected);
-        if (i)
-            assert_memory_equal(found, expected, sizeof expected);
+        .plan = plan, .format = &kit.format, .end_step = steps, .threads = 2, .bad_min = 100};
+    run(&o, &expected);
+    int edges = 0;
+    for (int k = 1; k < steps; k++) {
+        o.first_step = k;
+        o.from = expected.next[k - 1];
+        o.bad_before = expected.bad[k - 1];
+        o.taken_before = expected.taken[k - 1];
+        edges += o.from.batch == 0;
+        run_some(&o, &one, 1);
+        check_same(&one, &expected, k);
+        o.first_step = k + 1;
+        o.from = one.next[0];
+        o.bad_before = one.bad[0];
+        o.taken_before = one.taken[0];
+        run(&o, &rest);
+        check_same(&rest, &expected, k + 1);
     }
-    /* All steps differ, so that equal hashes mean something. */
-    for (int i = 1; i < STEPS; i++)
-        assert_string_not_equal(expected[i], expected[i - 1]);
+    assert_true(edges >= 3);
+    assert_true(expected.next[steps - 1].epoch >= 1);
 }
 
 static void test_loader__resumes_at_any_step(void **state)
 {
     (void)state;
-    enum { STEPS = 17 };
-    static char expected[STEPS][HASH_HEX_SIZE], found[STEPS][HASH_HEX_SIZE];
-    uint32_t *lengths = manifest_lengths(&good);
-    struct plan plan = {.count = good.count, .seed = 3, .batch = 4, .lengths = lengths};
-    struct loader_options o = {
-        .manifest = &good, .plan = &plan, .format = &kit.format, .end_step = STEPS, .threads = 2};
-    run(&o, expected);
-    for (o.first_step = 1; o.first_step < STEPS; o.first_step += 5) {
-        run(&o, found);
-        assert_memory_equal(found, expected[o.first_step],
-                            (size_t)(STEPS - o.first_step) * HASH_HEX_SIZE);
-    }
-    free(lengths);
+    struct plan *p = make_plan(&(struct plan_options){
+        .manifest = &good, .seed = 3, .batch = 4, .is_sorted = true, .window_shards = 1});
+    check_resume(p, 17);
+    plan_free(p);
+    p = make_plan(&(struct plan_options){
+        .manifest = &sharded, .seed = 3, .batch = 8, .is_sorted = true, .window_shards = 2});
+    check_resume(p, 18);
+    plan_free(p);
 }
+
+/* The rows of a step and their clips as they are without padding. */
+static void hash_rows(const struct loader_step *s, struct hash *text, struct hash *sound)
+{
+    for (int i = 0; i < s->count; i++) {
+        const struct batch *b = &s->micros[i];
+        for (int row = 0; row < b->rows; row++) {
+            hash_add(text, b->ids[row], strlen(b->ids[row]) + 1);
+            hash_add(text, b->tokens + row * b->len, (size_t)b->lengths[row] * sizeof *b->tokens);
+        }
+        for (int64_t k = 0; k < (int64_t)b->clips * b->frames; k++)
+            if (b->frame_valid[k])
+                hash_add(sound, b->mel + k * b->bins, (size_t)b->bins * sizeof *b->mel);
+    }
+}
+
+/* Several machines make the same global batches as one. */
+static void test_loader__does_not_depend_on_ranks(void **state)
+{
+    (void)state;
+    enum { STEPS = 20 };
+    char expected[STEPS][HASH_HEX_SIZE], found[HASH_HEX_SIZE];
+    struct plan *p = make_plan(&(struct plan_options){
+        .manifest = &sharded, .seed = 5, .batch = 7, .is_sorted = true, .window_shards = 2});
+    for (int ranks = 1; ranks <= 4; ranks *= 2) {
+        struct err e = {0};
+        struct loader *l[4];
+        for (int r = 0; r < ranks; r++)
+            l[r] = loader_open(
+                &(struct loader_options){
+                    .plan = p, .format = &kit.format, .end_step = STEPS, .rank = r, .ranks = ranks},
+                &e);
+        for (int k = 0; k < STEPS; k++) {
+            struct hash *h = hash_new(), *sound = hash_new();
+            unsigned char digest[HASH_SIZE];
+            for (int r = 0; r < ranks; r++) {
+                struct loader_step s;
+                assert_int_equal(loader_next(l[r], &s, &e), 1);
+                hash_rows(&s, h, sound);
+                loader_step_release(&s);
+            }
+            hash_end(sound, digest);
+            hash_add(h, digest, sizeof digest);
+            hash_end(h, digest);
+            hash_hex(digest, found);
+            hash_free(h);
+            hash_free(sound);
+            if (ranks == 1)
+                memcpy(expected[k], found, sizeof found);
+            assert_string_equal(found, expected[k]);
+        }
+        for (int r = 0; r < ranks; r++)
+            loader_close(l[r]);
+    }
+    plan_free(p);
+}
+
+/* ---------------------------------------------------------------------- steps -- */
 
 static void test_loader__divides_a_step_among_micro_batches(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct plan plan = {.count = good.count, .seed = 1, .batch = 7};
-    int64_t records[7];
-    plan_step(&plan, 2, records);
-    struct loader *l = loader_open(&(struct loader_options){.manifest = &good,
-                                                            .plan = &plan,
-                                                            .format = &kit.format,
-                                                            .first_step = 2,
-                                                            .end_step = 3,
-                                                            .micros = 3},
-                                   &e);
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &good, .seed = 1, .batch = 7});
+    struct plan_window w;
+    assert_int_equal(plan_window_open(&w, p, 0, 0, &e), 0);
+    struct loader *l = loader_open(
+        &(struct loader_options){.plan = p, .format = &kit.format, .end_step = 1, .micros = 3}, &e);
     struct loader_step s;
     assert_int_equal(loader_next(l, &s, &e), 1);
     assert_int_equal(s.count, 3);
     int at = 0;
-    for (int i = 0; i < 3; i++)
-        for (int row = 0; row < s.micros[i].rows; row++)
-            assert_int_equal(s.micros[i].records[row], records[at++]);
+    for (int i = 0; i < 3; i++) {
+        assert_true(s.micros[i].rows == 2 || s.micros[i].rows == 3);
+        for (int row = 0; row < s.micros[i].rows; row++, at++) {
+            assert_int_equal(s.micros[i].records[row], at);
+            assert_int_equal(atoi(s.micros[i].ids[row]), w.records[at].index);
+            assert_int_equal(s.micros[i].has_ids[row], 1);
+        }
+    }
     assert_int_equal(at, 7);
-    assert_true(s.waited_s >= 0);
+    assert_int_equal(loader_taken(l), 7);
     loader_step_release(&s);
     assert_int_equal(loader_next(l, &s, &e), 0);
     assert_int_equal(loader_next(l, &s, &e), 0);
     loader_close(l);
+    plan_window_release(&w);
+    plan_free(p);
+}
+
+/* The ids that a sequential plan gives, each of which is followed by the next one. */
+static int read_in_order(const struct plan *p, int threads)
+{
+    struct err e = {0};
+    struct loader *l = loader_open(
+        &(struct loader_options){
+            .plan = p, .format = &kit.format, .threads = threads, .purpose = SAMPLE_GENERATE},
+        &e);
+    struct loader_step s;
+    int next = 0;
+    while (loader_next(l, &s, &e) == 1) {
+        for (int i = 0; i < s.count; i++)
+            for (int row = 0; row < s.micros[i].rows; row++) {
+                assert_int_equal(s.micros[i].records[row], next);
+                assert_non_null(s.micros[i].references[row]);
+                assert_int_equal(atoi(s.micros[i].ids[row]), next < 35 ? next : next - 35);
+                next++;
+            }
+        loader_step_release(&s);
+    }
+    assert_ok(e);
+    loader_close(l);
+    return next;
 }
 
 static void test_loader__sequential_covers_all(void **state)
 {
     (void)state;
-    struct err e = {0};
-    struct plan plan = {.count = good.count, .batch = 5, .is_sequential = true};
-    struct loader *l = loader_open(&(struct loader_options){.manifest = &good,
-                                                            .plan = &plan,
-                                                            .format = &kit.format,
-                                                            .threads = 3,
-                                                            .purpose = SAMPLE_GENERATE},
-                                   &e);
-    struct loader_step s;
-    int64_t next = 0;
-    while (loader_next(l, &s, &e) == 1) {
-        for (int i = 0; i < s.count; i++)
-            for (int row = 0; row < s.micros[i].rows; row++) {
-                assert_int_equal(s.micros[i].records[row], next++);
-                assert_non_null(s.micros[i].references[row]);
-            }
-        loader_step_release(&s);
+    /* Samples 0 .. 34 of the shards, then the lines 0 .. 36 of the table. */
+    static const int64_t limits[] = {0, 1, 12, 40, 1000};
+    for (int i = 0; i < 5; i++) {
+        struct plan *p = make_plan(&(struct plan_options){
+            .manifest = &sharded, .batch = 5, .is_sequential = true, .limit = limits[i]});
+        int expected = i == 0 || i == 4 ? 35 + RECORDS : (int)limits[i];
+        assert_int_equal(read_in_order(p, 3), expected);
+        plan_free(p);
     }
-    assert_ok(e);
-    assert_int_equal(next, RECORDS);
-    loader_close(l);
 }
+
+/* ------------------------------------------------------------------------ holes -- */
 
 /* A manifest of `count` records of which those with (i + 1) % period == 0 are bad. */
 static struct manifest open_bad(int count, int period)
@@ -208,7 +376,7 @@ static struct manifest open_bad(int count, int period)
         else
             buf_printf(&text, "{\"text\": \"unclosed\n");
     }
-    struct manifest m = open_manifest("bad.jsonl", text.data);
+    struct manifest m = open_text("bad.jsonl", text.data);
     buf_release(&text);
     return m;
 }
@@ -218,40 +386,45 @@ static void test_loader__bad_records_are_holes(void **state)
     (void)state;
     struct err e = {0};
     struct manifest m = open_bad(30, 7);
-    struct plan plan = {.count = m.count, .seed = 1, .batch = 4};
-    struct loader *l = loader_open(&(struct loader_options){.manifest = &m,
-                                                            .plan = &plan,
-                                                            .format = &kit.format,
-                                                            .end_step = 30,
-                                                            .threads = 2,
-                                                            .bad_min = 10},
-                                   &e);
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .seed = 1, .batch = 4});
+    struct loader *l = loader_open(
+        &(struct loader_options){
+            .plan = p, .format = &kit.format, .end_step = 32, .threads = 2, .bad_min = 10},
+        &e);
     struct loader_step s;
+    struct plan_cursor at = {0};
     int named = 0, got;
     while ((got = loader_next(l, &s, &e)) == 1) {
-        int64_t records[4];
-        int at = 0;
-        plan_step(&plan, s.step, records);
-        for (int i = 0; i < 4; i++) {
-            if ((records[i] + 1) % 7 == 0)
+        struct plan_window w;
+        assert_int_equal(plan_window_open(&w, p, at.epoch, at.window, &e), 0);
+        int row = 0;
+        for (int64_t i = w.firsts[at.batch]; i < w.firsts[at.batch + 1]; i++) {
+            char name[40];
+            if ((w.records[i].index + 1) % 7 == 0)
                 continue;
-            assert_true(at < s.micros[0].rows);
-            assert_int_equal(s.micros[0].records[at++], records[i]);
+            snprintf(name, sizeof name, "bad.jsonl:%d", (int)w.records[i].index + 1);
+            assert_non_null(strstr(s.micros[0].ids[row], name));
+            assert_int_equal(s.micros[0].has_ids[row++], 0);
         }
-        assert_int_equal(at, s.micros[0].rows);
+        assert_int_equal(row, s.micros[0].rows);
         for (int i = 0; i < s.bad_count; i++, named++)
             assert_non_null(strstr(s.bad[i], "bad.jsonl:"));
+        plan_window_release(&w);
+        at = s.next;
         loader_step_release(&s);
     }
     assert_ok(e);
     assert_int_equal(got, 0);
+    assert_int_equal(at.epoch, 4);
     /* Four epochs, but each of the four bad records is named and counted once. */
     assert_int_equal(named, 4);
     assert_int_equal(loader_bad_count(l), 4);
+    assert_int_equal(loader_taken(l), 120);
     int kept;
     assert_non_null(strstr(loader_bad_records(l, &kept)[0].text, "bad.jsonl:"));
     assert_int_equal(kept, 4);
     loader_close(l);
+    plan_free(p);
     manifest_release(&m);
 }
 
@@ -273,23 +446,20 @@ static void test_loader__stops_at_too_many_bad_records(void **state)
 {
     (void)state;
     struct manifest m = open_bad(200, 5);
-    struct plan plan = {.count = m.count, .seed = 1, .batch = 4, .is_sequential = true};
-    struct loader_options o = {.manifest = &m, .plan = &plan, .format = &kit.format, .bad_min = 10};
-    int64_t stopped[3];
+    struct plan *p = make_plan(
+        &(struct plan_options){.manifest = &m, .seed = 1, .batch = 4, .is_sequential = true});
+    struct loader_options o = {.plan = p, .format = &kit.format, .bad_min = 10};
     for (int i = 0; i < 3; i++) {
         struct err e = {0};
         o.threads = 1 + 2 * i;
         o.ahead = 1 + i;
-        stopped[i] = run_to_error(&o, &e);
+        assert_int_equal(run_to_error(&o, &e), 12);
         assert_err(e, ERR_DATA, "11 of 56 records are bad, 10 may be: ");
         assert_non_null(strstr(e.text, "bad.jsonl:5:"));
         assert_non_null(strstr(e.text, "bad.jsonl:25:"));
         assert_null(strstr(e.text, "bad.jsonl:30:"));
         assert_true(e.hint[0] != 0);
     }
-    assert_int_equal(stopped[0], 12);
-    assert_int_equal(stopped[1], 12);
-    assert_int_equal(stopped[2], 12);
     struct err e = {0};
     o.bad_fraction = 0.2;
     assert_int_equal(run_to_error(&o, &e), 49);
@@ -297,6 +467,38 @@ static void test_loader__stops_at_too_many_bad_records(void **state)
     o.bad_fraction = 0.19;
     run_to_error(&o, &e);
     assert_err(e, ERR_DATA, "records are bad");
+    plan_free(p);
+    manifest_release(&m);
+}
+
+/* A run that is interrupted gives up where one that is not does: six of fifty are bad, in every
+ * epoch. */
+static void test_loader__counts_on_where_it_was_resumed(void **state)
+{
+    (void)state;
+    static struct stream s;
+    struct manifest m = open_bad(50, 8);
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .seed = 1, .batch = 5});
+    struct loader_options o = {.plan = p, .format = &kit.format, .bad_min = 6, .end_step = 30};
+    run(&o, &s);
+    for (int k = 1; k < 30; k++) {
+        struct loader_options later = o;
+        struct err e = {0};
+        later.first_step = k;
+        later.from = s.next[k - 1];
+        later.bad_before = s.bad[k - 1];
+        later.taken_before = s.taken[k - 1];
+        run_to_error(&later, &e);
+        assert_ok(e);
+        later.bad_min = 5;
+        run_to_error(&later, &e);
+        /* What follows the last place has no sixth one any more. */
+        if (k < 20 || s.bad[k - 1] < 6)
+            assert_err(e, ERR_DATA, "6 of ");
+    }
+    assert_int_equal(s.bad[9], 0);
+    assert_int_equal(s.taken[9], 0);
+    plan_free(p);
     manifest_release(&m);
 }
 
@@ -304,52 +506,180 @@ static void test_loader__gives_up_when_nothing_is_good(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct manifest m = open_manifest("none.jsonl", "{\"text\": 1}\n{\"text\": 2}\n{}\n");
-    struct plan plan = {.count = m.count, .seed = 1, .batch = 2};
-    struct loader_options o = {
-        .manifest = &m, .plan = &plan, .format = &kit.format, .end_step = 1000, .bad_min = 10};
+    struct manifest m = open_text("none.jsonl", "{\"text\": 1}\n{\"text\": 2}\n{}\n");
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .seed = 1, .batch = 2});
+    struct loader_options o = {.plan = p, .format = &kit.format, .end_step = 1000, .bad_min = 10};
     run_to_error(&o, &e);
     assert_err(e, ERR_DATA, "none of the 3 records can be used: ");
+    plan_free(p);
+    /* In order, each one is named, and that is all. */
+    e = (struct err){0};
+    o.plan = p =
+        make_plan(&(struct plan_options){.manifest = &m, .batch = 1, .is_sequential = true});
+    o.end_step = 0;
+    assert_int_equal(run_to_error(&o, &e), 2);
+    assert_ok(e);
+    plan_free(p);
     manifest_release(&m);
 }
+
+/* ----------------------------------------------------------------------- errors -- */
 
 static void test_loader__passes_on_what_no_record_is_to_blame_for(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct manifest m = open_manifest("swap.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+    struct manifest m = open_text("swap.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
     free(kit_write(&kit, "swap.jsonl", "{\"text\": \"one\"}\n", 16));
-    struct plan plan = {.count = m.count, .seed = 1, .batch = 2};
-    struct loader_options o = {
-        .manifest = &m, .plan = &plan, .format = &kit.format, .end_step = 1000, .bad_min = 10};
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .seed = 1, .batch = 2});
+    struct loader_options o = {.plan = p, .format = &kit.format, .end_step = 1000, .bad_min = 10};
     run_to_error(&o, &e);
     assert_err(e, ERR_INTEGRITY, "swap.jsonl: changed while in use");
+    plan_free(p);
     manifest_release(&m);
 }
+
+/* A shard that is cut, at a header, in one, or in a member, ends the run: never are there fewer
+ * samples. */
+static void test_loader__a_cut_shard_is_an_error(void **state)
+{
+    (void)state;
+    struct buf tar;
+    buf_init(&tar, 64 << 20);
+    add_samples(&tar, 0, 20, 0);
+    size_t whole = tar.size;
+    tar_end(&tar);
+    static const size_t cuts[] = {512 * 10, 512 * 10 + 100, 512 * 9 + 3};
+    for (int i = 0; i < 4; i++) {
+        struct err e = {0};
+        char *paths[] = {write_shard(kit.folder, "fine.tar", 100, 20, 0),
+                         kit_write(&kit, "cut.tar", tar.data, i < 3 ? cuts[i] : whole)};
+        struct manifest m = open_files(paths, 2, NULL);
+        struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .batch = 4});
+        struct loader_options o = {
+            .plan = p, .format = &kit.format, .end_step = 100, .bad_min = 100};
+        assert_true(run_to_error(&o, &e) < 5);
+        assert_err(e, ERR_DATA, "cut.tar");
+        plan_free(p);
+        manifest_release(&m);
+        free(paths[0]);
+        free(paths[1]);
+    }
+    buf_release(&tar);
+}
+
+static void test_loader__refuses_a_place_that_is_not_there(void **state)
+{
+    (void)state;
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &good, .batch = 4});
+    struct loader_options o = {.plan = p, .format = &kit.format, .end_step = 100};
+    static const struct plan_cursor places[] = {{0, 99, 0}, {0, 0, 99}, {1, 0, 99}};
+    for (int i = 0; i < 3; i++) {
+        struct err e = {0};
+        o.from = places[i];
+        assert_int_equal(run_to_error(&o, &e), 0);
+        assert_err(e, ERR_INTEGRITY, "the run stands before 99");
+    }
+    plan_free(p);
+}
+
+/* ----------------------------------------------------------------------- memory -- */
+
+/* Many small samples and a few huge ones, a slow consumer: what is counted stays within the
+ * limit. */
+static void test_loader__stays_within_its_memory(void **state)
+{
+    (void)state;
+    enum { COUNT = 60, LIMIT = 48 << 20 };
+    struct err e = {0};
+    struct buf tar;
+    buf_init(&tar, 64 << 20);
+    for (int i = 0; i < COUNT; i++) {
+        char name[40];
+        size_t size;
+        unsigned char *wav = tone(i % 20 == 7 ? 480000 : 3000, 0.3, i, &size);
+        snprintf(name, sizeof name, "%03d.wav", i);
+        tar_add_bytes(&tar, name, '0', wav, size);
+        snprintf(name, sizeof name, "%03d.txt", i);
+        tar_add(&tar, name, "words");
+        free(wav);
+    }
+    tar_end(&tar);
+    char *path = kit_write(&kit, "memory.tar", tar.data, tar.size);
+    struct manifest m = open_files(&path, 1, NULL);
+    struct data_format f = kit.format;
+    f.max_tokens = 0;
+    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .batch = 4});
+    struct loader *l = loader_open(&(struct loader_options){.plan = p,
+                                                            .format = &f,
+                                                            .end_step = 30,
+                                                            .threads = 8,
+                                                            .ahead = 15,
+                                                            .memory_max = LIMIT},
+                                   &e);
+    struct loader_step s;
+    int64_t records = 0;
+    while (loader_next(l, &s, &e) == 1) {
+        clock_sleep(0.01);
+        for (int i = 0; i < s.count; i++)
+            records += s.micros[i].rows;
+        loader_step_release(&s);
+    }
+    assert_ok(e);
+    assert_int_equal(records, 2 * COUNT);
+    assert_true(loader_memory_peak(l) <= LIMIT);
+    assert_true(loader_memory_peak(l) > LIMIT / 4);
+    loader_close(l);
+
+    /* With less than a single one of them needs, they come one by one; those that take more than
+     * half by their size alone are bad. */
+    l = loader_open(&(struct loader_options){.plan = p,
+                                             .format = &f,
+                                             .end_step = 15,
+                                             .threads = 8,
+                                             .memory_max = 1800000,
+                                             .bad_min = 10},
+                    &e);
+    while (loader_next(l, &s, &e) == 1)
+        loader_step_release(&s);
+    assert_ok(e);
+    assert_int_equal(loader_bad_count(l), 3);
+    int kept;
+    assert_non_null(strstr(loader_bad_records(l, &kept)[0].text,
+                           "960049 bytes, at most half of the memory (1800000) is for one record"));
+    loader_close(l);
+    plan_free(p);
+    manifest_release(&m);
+    buf_release(&tar);
+    free(path);
+}
+
+/* ---------------------------------------------------------------------- closing -- */
 
 static void test_loader__closes_at_any_moment(void **state)
 {
     (void)state;
-    struct plan plan = {.count = good.count, .seed = 1, .batch = 3};
-    for (int taken = 0; taken < 8; taken++) {
+    struct plan *p = make_plan(
+        &(struct plan_options){.manifest = &sharded, .seed = 1, .batch = 3, .window_shards = 2});
+    for (int taken = 0; taken < 12; taken++) {
         struct err e = {0};
-        struct loader *l = loader_open(&(struct loader_options){.manifest = &good,
-                                                                .plan = &plan,
-                                                                .format = &kit.format,
-                                                                .end_step = 1000000,
-                                                                .threads = 4,
-                                                                .ahead = 3},
-                                       &e);
+        struct loader *l = loader_open(
+            &(struct loader_options){
+                .plan = p, .format = &kit.format, .end_step = 1000000, .threads = 4, .ahead = 3},
+            &e);
+        char waiting[200];
         for (int i = 0; i < taken; i++) {
             struct loader_step s;
             assert_int_equal(loader_next(l, &s, &e), 1);
             loader_step_release(&s);
         }
+        loader_waiting_for(l, waiting, sizeof waiting);
         double begin = clock_seconds();
         loader_close(l);
         assert_true(clock_seconds() - begin < 5);
     }
     loader_close(NULL);
+    plan_free(p);
 }
 
 int main(void)
@@ -357,12 +687,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loader__does_not_depend_on_threads),
         cmocka_unit_test(test_loader__resumes_at_any_step),
+        cmocka_unit_test(test_loader__does_not_depend_on_ranks),
         cmocka_unit_test(test_loader__divides_a_step_among_micro_batches),
         cmocka_unit_test(test_loader__sequential_covers_all),
         cmocka_unit_test(test_loader__bad_records_are_holes),
         cmocka_unit_test(test_loader__stops_at_too_many_bad_records),
+        cmocka_unit_test(test_loader__counts_on_where_it_was_resumed),
         cmocka_unit_test(test_loader__gives_up_when_nothing_is_good),
         cmocka_unit_test(test_loader__passes_on_what_no_record_is_to_blame_for),
+        cmocka_unit_test(test_loader__a_cut_shard_is_an_error),
+        cmocka_unit_test(test_loader__refuses_a_place_that_is_not_there),
+        cmocka_unit_test(test_loader__stays_within_its_memory),
         cmocka_unit_test(test_loader__closes_at_any_moment),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

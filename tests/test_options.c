@@ -423,6 +423,135 @@ static void test_options__checks_the_whole(void **state)
     expect(VERB_DOCTOR, "now", "doctor: unexpected word \"now\"", "");
 }
 
+/* ------------------------------------------------------------- of streaming -- */
+
+static void test_options__reads_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t bytes;
+    } good[] = {
+        {"1048576", 1048576},       {"512MiB", (int64_t)512 << 20}, {"1GB", 1000000000},
+        {"2g", (int64_t)2 << 30},   {"1.5GiB", (int64_t)3 << 29},   {"64 mb", 64000000},
+        {"2TiB", (int64_t)2 << 40}, {"3000KiB", 3000 << 10},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct options o;
+        struct err e = {0};
+        const char *argv[] = {"--model", "m", "--train", "t", "--memory", good[i].text};
+        int rc = options_parse(&o, VERB_TRAIN, 6, argv, &e);
+        assert_ok(e);
+        assert_int_equal(rc, 0);
+        assert_int_equal(o.config.memory, good[i].bytes);
+        options_release(&o);
+    }
+    expect(VERB_TRAIN, "--memory 1GiBs", "--memory: \"1GiBs\" is not a number of bytes",
+           "expected a number of bytes such as 512MiB or 2GB, at least 1MiB");
+    expect(VERB_TRAIN, "--memory GiB", "--memory: \"GiB\" is not a number of bytes",
+           "expected a number of bytes such as 512MiB or 2GB, at least 1MiB");
+    expect(VERB_TRAIN, "--memory 1..5G", "--memory: \"1..5G\" is not a number of bytes",
+           "expected a number of bytes such as 512MiB or 2GB, at least 1MiB");
+    expect(VERB_TRAIN, "--disk 1000",
+           "--disk: 1000 is out of range, expected a number of bytes such as 512MiB or 2GB, at "
+           "least 1MiB",
+           "");
+    write_config(SMALL "memory: 96MiB\ndisk: 10GB\n");
+    struct options o;
+    struct err e = {0};
+    assert_int_equal(parse(&o, VERB_TRAIN, "run.yaml", &e), 0);
+    char *yaml = options_to_yaml(&o);
+    assert_non_null(strstr(yaml, "\nmemory: 96MiB\n"));
+    assert_non_null(strstr(yaml, "\ndisk: 10GB\n"));
+    free(yaml);
+    options_release(&o);
+}
+
+static void test_options__reads_columns(void **state)
+{
+    (void)state;
+    struct options o;
+    struct err e = {0};
+    write_config(SMALL "columns: {text: transcript, audio: path}\n");
+    assert_int_equal(parse(&o, VERB_TRAIN, "run.yaml", &e), 0);
+    assert_int_equal(o.config.columns.count, 2);
+    assert_string_equal(o.config.columns.at[0], "text=transcript");
+    assert_string_equal(o.config.columns.at[1], "audio=path");
+    char *yaml = options_to_yaml(&o);
+    assert_non_null(strstr(yaml, "\ncolumns: [\"text=transcript\", \"audio=path\"]\n"));
+    write_config(yaml);
+    free(yaml);
+    options_release(&o);
+    assert_int_equal(parse(&o, VERB_TRAIN, "run.yaml", &e), 0);
+    assert_int_equal(o.config.columns.count, 2);
+    options_release(&o);
+    assert_int_equal(parse(&o, VERB_DATA_CHECK, "a.csv --columns text=a,language=b", &e), 0);
+    assert_int_equal(o.config.columns.count, 2);
+    assert_string_equal(o.config.columns.at[1], "language=b");
+    options_release(&o);
+    expect_file(
+        SMALL "columns: {txt: a}\n",
+        "run.yaml:3:10: columns: \"txt\" is unknown, expected a list of NAME=VALUE, NAME one "
+        "of: id, audio, image, text, prompt, completion, messages, audios, language, duration, "
+        "corpus",
+        "did you mean text?");
+    expect(
+        VERB_DATA_CHECK, "a.csv --columns text", "--columns: \"text\" is not NAME=VALUE",
+        "expected a list of NAME=VALUE, NAME one of: id, audio, image, text, prompt, completion, "
+        "messages, audios, language, duration, corpus");
+}
+
+static void test_options__reads_weights(void **state)
+{
+    (void)state;
+    struct options o;
+    struct err e = {0};
+    write_config("model: m\ntrain: [a, b]\nweights: [1, 0.25]\n");
+    assert_int_equal(parse(&o, VERB_TRAIN, "run.yaml", &e), 0);
+    assert_int_equal(o.config.weights.count, 2);
+    assert_string_equal(o.config.weights.at[1], "0.25");
+    char *yaml = options_to_yaml(&o);
+    assert_non_null(strstr(yaml, "\nweights: [1, 0.25]\n"));
+    free(yaml);
+    options_release(&o);
+    expect_file("model: m\ntrain: [a, b]\nweights: 1\n",
+                "run.yaml:3:1: weights has 1 numbers, train has 2 entries",
+                "give one number for each entry of train, in their order");
+    expect_file("model: m\ntrain: [a, b]\nweights: [1, 0]\n",
+                "run.yaml:3:10: weights: 0 is out of range, expected a list of numbers, each above "
+                "0, up to 1000",
+                "");
+    expect_file("model: m\ntrain: [a, b]\nweights: [1, often]\n",
+                "run.yaml:3:10: weights: \"often\" is not a number",
+                "expected a list of numbers, each above 0, up to 1000");
+}
+
+static void test_options__takes_data_as_words(void **state)
+{
+    (void)state;
+    struct options o;
+    struct err e = {0};
+    assert_int_equal(parse(&o, VERB_DATA_STATS, "a.jsonl gs://b/c-*.tar -d more.csv", &e), 0);
+    assert_int_equal(o.data.count, 3);
+    assert_string_equal(o.data.at[0], "more.csv");
+    assert_string_equal(o.data.at[1], "a.jsonl");
+    assert_string_equal(o.data.at[2], "gs://b/c-*.tar");
+    assert_int_equal(o.args.count, 0);
+    options_release(&o);
+    write_config("train: t.jsonl\nbatch: 4\n");
+    assert_int_equal(parse(&o, VERB_DATA_PLAN, "run.yaml", &e), 0);
+    assert_int_equal(o.data.count, 0);
+    assert_int_equal(o.config.train.count, 1);
+    assert_int_equal(o.config.batch, 4);
+    options_release(&o);
+    expect(VERB_DATA_PLAN, "run.yaml other.yml", "data plan: unexpected word \"other.yml\"",
+           "one config file is read; flags begin with --");
+    expect(VERB_DATA_CHECK, "", "data check: no data is given",
+           "attune data check FILE..., or a config file with a key train");
+    expect(VERB_EVAL, "--model m --data d --blacklist-wer 0.5",
+           "--blacklist-wer: has no effect: blacklist names no file", "add --blacklist FILE");
+}
+
 static void test_options__names_what_is_wrong_with_a_file(void **state)
 {
     (void)state;
@@ -472,15 +601,39 @@ static void test_options__table_is_whole(void **state)
     assert_int_equal(option_find("nothing"), -1);
 }
 
+static enum verb find_verb(const char *first, const char *second, int *used, struct err *e)
+{
+    return verb_find((const char *const[]){first, second}, second ? 2 : 1, used, e);
+}
+
 static void test_options__finds_verbs(void **state)
 {
     (void)state;
     struct err e = {0};
-    assert_int_equal(verb_find("train", &e), VERB_TRAIN);
-    assert_int_equal(verb_find("help", &e), VERB_HELP);
-    assert_int_equal(verb_find("trian", &e), VERB_COUNT);
+    int used;
+    assert_int_equal(find_verb("train", NULL, &used, &e), VERB_TRAIN);
+    assert_int_equal(used, 1);
+    assert_int_equal(find_verb("help", "train", &used, &e), VERB_HELP);
+    assert_int_equal(used, 1);
+    assert_int_equal(find_verb("data", "plan", &used, &e), VERB_DATA_PLAN);
+    assert_int_equal(used, 2);
+    assert_string_equal(verb_name(VERB_DATA_PLAN), "data plan");
+    assert_true(verb_is_group("data"));
+    assert_false(verb_is_group("dat"));
+    assert_false(verb_is_group("train"));
+    assert_int_equal(find_verb("trian", NULL, &used, &e), VERB_COUNT);
     assert_string_equal(e.text, "unknown command \"trian\"");
     assert_string_equal(e.hint, "did you mean `attune train`?");
+    e = (struct err){0};
+    assert_int_equal(find_verb("data", "chekc", &used, &e), VERB_COUNT);
+    assert_string_equal(e.text, "unknown command \"data chekc\"");
+    assert_string_equal(e.hint, "did you mean `attune data check`?");
+    e = (struct err){0};
+    assert_int_equal(find_verb("dta", NULL, &used, &e), VERB_COUNT);
+    assert_string_equal(e.hint, "did you mean `attune data`?");
+    e = (struct err){0};
+    assert_int_equal(find_verb("data", NULL, &used, &e), VERB_COUNT);
+    assert_string_equal(e.text, "data: a command is needed");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_options__##name, make_folder, remove_folder)
@@ -503,6 +656,10 @@ int main(void)
         TEST(checks_ranges),
         TEST(refuses_keys_without_effect),
         TEST(checks_the_whole),
+        TEST(reads_bytes),
+        TEST(reads_columns),
+        TEST(reads_weights),
+        TEST(takes_data_as_words),
         TEST(names_what_is_wrong_with_a_file),
         TEST(table_is_whole),
         TEST(finds_verbs),

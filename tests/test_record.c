@@ -1,13 +1,17 @@
 /* test_record.c - every form of a record, and a message for everything that is none. */
 #include "testing.h"
 
+#include "base/dir.h"
+#include "base/file.h"
+#include "data/patch.h"
 #include "data/record.h"
 
 static struct record parse_with(const char *line, const char *prompt)
 {
     struct err e = {0};
     struct record r;
-    int failed = record_parse(&r, line, strlen(line), "train.jsonl:17", "data", prompt, &e);
+    struct record_place place = {.where = "train.jsonl:17", .dir = "data", .prompt = prompt};
+    int failed = record_parse(&r, line, strlen(line), &place, &e);
     assert_ok(e);
     assert_int_equal(failed, 0);
     return r;
@@ -22,7 +26,8 @@ static void check_bad(const char *line, const char *part)
 {
     struct err e = {0};
     struct record r;
-    assert_int_equal(record_parse(&r, line, strlen(line), "train.jsonl:17", "data", NULL, &e), -1);
+    struct record_place place = {.where = "train.jsonl:17", .dir = "data"};
+    assert_int_equal(record_parse(&r, line, strlen(line), &place, &e), -1);
     assert_err(e, ERR_DATA, part);
     assert_int_equal(strncmp(e.text, "train.jsonl:17:", 15), 0);
     assert_null(r.json);
@@ -167,6 +172,197 @@ static void test_record__of_clip(void **state)
     record_release(&r);
 }
 
+/* ----------------------------------------------------- columns and patches -- */
+
+static json_t *json_of(const char *text)
+{
+    struct err e = {0};
+    json_t *o = json_read_text("here", text, strlen(text), &e);
+    assert_ok(e);
+    return o;
+}
+
+static void check_renamed(const char *text, char *const *columns, int count, const char *expected)
+{
+    json_t *o = json_of(text);
+    record_rename(o, columns, count);
+    char *found = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(found, expected);
+    free(found);
+    json_decref(o);
+}
+
+static void test_record__columns_are_renamed_all_at_once(void **state)
+{
+    (void)state;
+    char *columns[] = {"text=transcript", "audio=wav_path", "id=no such"};
+    check_renamed("{\"transcript\": \"a\", \"wav_path\": \"b\", \"id\": 1, \"c\": 2}", columns, 3,
+                  "{\"audio\":\"b\",\"c\":2,\"id\":1,\"text\":\"a\"}");
+    check_renamed("{\"transcript\": \"a\", \"text\": \"b\"}", columns, 3, "{\"text\":\"a\"}");
+    check_renamed("{\"transcript\": null, \"text\": \"b\"}", columns, 3,
+                  "{\"text\":\"b\",\"transcript\":null}");
+    char *swap[] = {"text=prompt", "prompt=text", "id=text"};
+    check_renamed("{\"prompt\": \"a\", \"text\": \"b\"}", swap, 3,
+                  "{\"id\":\"b\",\"prompt\":\"b\",\"text\":\"a\"}");
+    check_renamed("{\"a\": 1}", NULL, 0, "{\"a\":1}");
+
+    struct err e = {0};
+    struct record r;
+    struct record_place place = {
+        .where = "a.csv:2", .dir = "d", .columns = columns, .column_count = 2};
+    const char line[] = "{\"wav_path\": \"b.wav\", \"transcript\": \"t\"}";
+    assert_int_equal(record_parse(&r, line, strlen(line), &place, &e), 0);
+    assert_string_equal(r.media[0].uri, "d/b.wav");
+    assert_string_equal(part_of(&r, 1, 0)->text, "t");
+    record_release(&r);
+}
+
+/* A folder of patches: 7 has another text, "gone" is deleted. */
+static struct patch *new_patch(void)
+{
+    struct err e = {0};
+    char *folder = testing_folder();
+    static const char *const files[][2] = {{"override_text", "id,text\n7,better\n"},
+                                           {"delete", "id\ngone\n"}};
+    for (int i = 0; i < 2; i++) {
+        char *dir = path_join(folder, files[i][0]), *path = path_join(dir, "a.csv");
+        assert_int_equal(dir_make(dir, &e), 0);
+        assert_int_equal(file_write(path, files[i][1], strlen(files[i][1]), &e), 0);
+        free(path);
+        free(dir);
+    }
+    struct patch *p = patch_open(NULL, folder, &e);
+    assert_ok(e);
+    assert_int_equal(dir_remove(folder, &e), 0);
+    free(folder);
+    return p;
+}
+
+static void check_reference(const char *line, const struct patch *p, const char *expected)
+{
+    struct err e = {0};
+    struct record r;
+    struct record_place place = {.where = "a:1", .patch = p};
+    int failed = record_parse(&r, line, strlen(line), &place, &e);
+    assert_ok(e);
+    assert_int_equal(failed, 0);
+    char *reference = record_reference(&r);
+    assert_string_equal(reference ? reference : r.text, expected);
+    free(reference);
+    record_release(&r);
+}
+
+static void test_record__patches_give_other_texts(void **state)
+{
+    (void)state;
+    struct patch *p = new_patch();
+    check_reference("{\"id\": 7, \"audio\": \"a.wav\", \"text\": \"x\"}", p, "better");
+    check_reference("{\"id\": \"7.0\", \"audio\": \"a.wav\"}", p, "better");
+    check_reference("{\"id\": 8, \"audio\": \"a.wav\", \"text\": \"x\"}", p, "x");
+    check_reference("{\"audio\": \"a.wav\", \"text\": \"x\"}", p, "x");
+    check_reference("{\"id\": 7, \"text\": \"x\"}", p, "better");
+    check_reference("{\"id\": 7, \"prompt\": \"a\", \"completion\": \"x\"}", p, "better");
+    check_reference("{\"id\": 7, \"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
+                    "{\"role\": \"assistant\", \"content\": [{\"text\": \"x\"}, \"y\"]}]}",
+                    p, "better");
+    struct err e = {0};
+    struct record r;
+    struct record_place place = {.where = "a:1", .patch = p};
+    const char line[] = "{\"id\": 7, \"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}";
+    assert_int_equal(record_parse(&r, line, strlen(line), &place, &e), -1);
+    assert_err(e, ERR_DATA, "a:1: a patch has a text for it, but its last message is not");
+    patch_free(p);
+}
+
+/* ------------------------------------------------------------------- facts -- */
+
+static struct record_facts facts_of(const char *text, const struct record_place *place)
+{
+    struct record_facts f;
+    json_t *o = json_of(text);
+    record_facts(&f, o, place);
+    json_decref(o);
+    return f;
+}
+
+static void test_record__facts_of_texts_and_durations(void **state)
+{
+    (void)state;
+    struct record_place place = {.dir = "/nothing/here"};
+    struct record_facts f = facts_of("{\"id\": 7, \"audio\": \"a.wav\", \"text\": \"12345678\","
+                                     " \"prompt\": \"1234\", \"duration\": 2.5}",
+                                     &place);
+    assert_string_equal(f.id, "7");
+    assert_int_equal(f.length, 3 + 62);
+    assert_near(f.seconds, 2.5, 0);
+    assert_int_equal(f.media_count, 1);
+    f = facts_of("{\"audio\": \"a.wav\", \"text\": \"\", \"audio_seconds\": 4}", &place);
+    assert_string_equal(f.id, "");
+    assert_int_equal(f.length, 100);
+    f = facts_of("{\"audio\": \"gs://b/a.wav\", \"text\": \"1234\"}", &place);
+    assert_int_equal(f.length, 1);
+    f = facts_of("{\"prompt\": \"1234\", \"completion\": \"12345678\"}", &place);
+    assert_int_equal(f.length, 3);
+    f = facts_of("{\"messages\": [{\"role\": \"user\", \"content\": \"1234\"}, {\"content\": ["
+                 "{\"text\": \"1234\"}, \"1234\", {\"type\": \"audio\"}, {\"audio\": \"b\"},"
+                 "{\"type\": \"audio\", \"input_audio\": {\"data\": \"AAAAAAAA\"}}]}],"
+                 "\"audios\": [\"a.wav\"]}",
+                 &place);
+    assert_int_equal(f.length, 3);
+    assert_int_equal(f.media_count, 3);
+    f = facts_of("{\"duration\": 1e30, \"text\": \"1234\"}", &place);
+    assert_int_equal(f.length, 1);
+    f = facts_of("{\"text\": 5, \"messages\": 7, \"id\": [], \"audio\": {}}", &place);
+    assert_int_equal(f.length, 0);
+    f = facts_of("[1]", &place);
+    assert_int_equal(f.length, 0);
+}
+
+static void test_record__facts_of_files(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char *folder = testing_folder(), *path = path_join(folder, "a.wav");
+    static const char bytes[12800];
+    assert_int_equal(file_write(path, bytes, sizeof bytes, &e), 0);
+    struct record_place place = {.dir = folder};
+    struct record_facts f = facts_of("{\"audio\": \"a.wav\"}", &place);
+    /* No manifest pins the size of a file beside it. */
+    assert_int_equal(f.length, 0);
+    f = facts_of("{\"audio\": \"a.wav\", \"duration\": 1}", &place);
+    assert_int_equal(f.length, 25);
+    assert_int_equal(dir_remove(folder, &e), 0);
+    free(path);
+    free(folder);
+}
+
+static void test_record__facts_know_columns_and_patches(void **state)
+{
+    (void)state;
+    struct patch *p = new_patch();
+    char *columns[] = {"id=utt", "text=transcript", "duration=s"};
+    struct record_place place = {.columns = columns, .column_count = 3, .patch = p};
+    struct record_facts f = facts_of("{\"utt\": 7, \"s\": 2, \"audio\": \"gs://b/a\","
+                                     " \"transcript\": \"long enough to count\"}",
+                                     &place);
+    assert_string_equal(f.id, "7");
+    assert_int_equal(f.length, 50 + 1);
+    f = facts_of("{\"utt\": 8, \"transcript\": \"12345678\", \"text\": \"\"}", &place);
+    assert_int_equal(f.length, 2);
+    /* Renamed before. */
+    f = facts_of("{\"id\": 8, \"text\": \"12345678\"}", &place);
+    assert_string_equal(f.id, "8");
+    assert_int_equal(f.length, 2);
+    patch_free(p);
+    char text[400], id[300];
+    memset(id, 'x', sizeof id);
+    memcpy(id + 290, "the end!!", 10);
+    snprintf(text, sizeof text, "{\"id\": \"%s\"}", id);
+    f = facts_of(text, &(struct record_place){0});
+    assert_int_equal(strlen(f.id), 255);
+    assert_string_equal(f.id + 246, "the end!!");
+}
+
 /* ------------------------------------------------------------- bad records -- */
 
 static void test_record__says_where_json_is_wrong(void **state)
@@ -264,6 +460,11 @@ int main(void)
         cmocka_unit_test(test_record__transcript),
         cmocka_unit_test(test_record__completion_and_text),
         cmocka_unit_test(test_record__of_clip),
+        cmocka_unit_test(test_record__columns_are_renamed_all_at_once),
+        cmocka_unit_test(test_record__patches_give_other_texts),
+        cmocka_unit_test(test_record__facts_of_texts_and_durations),
+        cmocka_unit_test(test_record__facts_of_files),
+        cmocka_unit_test(test_record__facts_know_columns_and_patches),
         cmocka_unit_test(test_record__says_where_json_is_wrong),
         cmocka_unit_test(test_record__names_the_keys_it_found),
         cmocka_unit_test(test_record__does_not_overlook_misspelt_keys),

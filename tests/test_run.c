@@ -60,7 +60,7 @@ static int check(const struct config *c, const json_t *before, struct err *e)
     struct manifest m = {.hash = "abc"};
     struct run r;
     *e = (struct err){0};
-    assert_int_equal(run_open(&r, c, &m, e), 0);
+    assert_int_equal(run_open(&r, c, NULL, &m, e), 0);
     int rc = run_check_facts(&r, before, e);
     run_close(&r);
     return rc;
@@ -71,7 +71,7 @@ static json_t *facts_of(const struct config *c)
     struct err e = {0};
     struct manifest m = {.hash = "abc"};
     struct run r;
-    if (run_open(&r, c, &m, &e))
+    if (run_open(&r, c, NULL, &m, &e))
         fail_msg("%s", e.text);
     json_t *facts = json_incref(r.facts);
     run_close(&r);
@@ -168,12 +168,12 @@ static void test_run__is_held_by_one_process(void **state)
     struct manifest m = {.hash = "abc"};
     struct config c = make_config();
     struct run one, two;
-    assert_int_equal(run_open(&one, &c, &m, &e), 0);
-    assert_int_equal(run_open(&two, &c, &m, &e), -1);
+    assert_int_equal(run_open(&one, &c, NULL, &m, &e), 0);
+    assert_int_equal(run_open(&two, &c, NULL, &m, &e), -1);
     assert_int_equal(e.kind, ERR_RETRY);
     run_close(&one);
     e = (struct err){0};
-    assert_int_equal(run_open(&two, &c, &m, &e), 0);
+    assert_int_equal(run_open(&two, &c, NULL, &m, &e), 0);
     run_close(&two);
 }
 
@@ -187,7 +187,7 @@ static void test_run__names_stay_in_their_folder(void **state)
         struct config c = make_config();
         struct run r;
         c.name = (char *)bad[i];
-        assert_int_equal(run_open(&r, &c, &m, &e), -1);
+        assert_int_equal(run_open(&r, &c, NULL, &m, &e), -1);
         assert_err(e, ERR_USAGE, "cannot be the name of a run");
         run_close(&r);
     }
@@ -201,7 +201,7 @@ static void test_run__changed_conditions_and_result(void **state)
     struct config c = make_config();
     struct run r;
     json_t *result;
-    assert_int_equal(run_open(&r, &c, &m, &e), 0);
+    assert_int_equal(run_open(&r, &c, NULL, &m, &e), 0);
     assert_int_equal(run_result(&r, &result, &e), 0);
     run_conditions(&r, &c, "1.0");
     json_t *before = json_deep_copy(r.conditions);

@@ -5,7 +5,8 @@ static int make(struct sample *s, const struct data_format *f, const char *line,
                 enum sample_purpose purpose, struct err *e)
 {
     struct record r;
-    if (record_parse(&r, line, strlen(line), "a.jsonl:3", kit.folder, f->prompt, e)) {
+    struct record_place place = {.where = "a.jsonl:3", .dir = kit.folder, .prompt = f->prompt};
+    if (record_parse(&r, line, strlen(line), &place, e)) {
         memset(s, 0, sizeof *s);
         return -1;
     }
@@ -177,6 +178,73 @@ static void test_sample__names_bad_records(void **state)
     check_bad(&deaf, LINE("a.wav"), "a.wav: the model has no audio tower");
 }
 
+/* Files that no clip can need so large are refused before they are read. */
+static void test_sample__refuses_files_that_are_too_large(void **state)
+{
+    (void)state;
+    char *path = path_join(kit.folder, "huge.wav");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), (off_t)1 << 30), 0);
+    assert_int_equal(fclose(file), 0);
+    check_bad(&kit.format, LINE("huge.wav"), "huge.wav: 1073741824 bytes, at most 201097216 are");
+    kit_write_tone(&kit, "a.wav", 5000, 0.3, 0);
+    struct data_format small = kit.format;
+    small.media_bytes_max = 10043;
+    check_bad(&small, LINE("a.wav"), "a.wav: 10044 bytes, at most 10043 are");
+    free(path);
+}
+
+static int read_file(void *arg, int64_t offset, void *out, size_t size, struct err *e)
+{
+    return source_read(arg, offset, out, size, e);
+}
+
+/* A sample of a shard is the same as one whose files lie loose. */
+static void test_sample__of_a_shard(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    size_t size;
+    unsigned char *wav = tone(9000, 0.3, 50, &size);
+    free(kit_write(&kit, "loose.wav", wav, size));
+    free(kit_write(&kit, "loose.jsonl", "{\"audio\": \"loose.wav\", \"text\": \"hello\"}\n", 41));
+    struct buf tar;
+    buf_init(&tar, 1 << 20);
+    tar_add(&tar, "a/loose.txt", "hello");
+    tar_add_bytes(&tar, "a/loose.wav", '0', wav, size);
+    tar_end(&tar);
+    char *paths[] = {kit_write(&kit, "one.tar", tar.data, tar.size),
+                     path_join(kit.folder, "loose.jsonl")};
+    struct manifest m = open_files(paths, 2, NULL);
+    struct shard shard;
+    assert_int_equal(shard_index(&shard, paths[0], paths[0], NULL, 0, &e), 0);
+    struct source *source = source_open(NULL, paths[0], &e);
+    struct record_ref in_shard = {.shard = &shard, .file = 0}, loose = {.file = 1};
+    struct sample a, b;
+    struct data_format f = kit.format;
+    assert_int_equal(sample_load(&a, &f, &m, &in_shard, read_file, source, SAMPLE_TRAIN, &e), 0);
+    assert_int_equal(sample_load(&b, &f, &m, &loose, NULL, NULL, SAMPLE_TRAIN, &e), 0);
+    assert_string_equal(a.id, "a/loose");
+    assert_non_null(strstr(b.id, "loose.jsonl:1"));
+    assert_int_equal(a.count, b.count);
+    assert_memory_equal(a.tokens, b.tokens, (size_t)a.count * sizeof *a.tokens);
+    assert_memory_equal(a.clips[0].mel, b.clips[0].mel, (size_t)a.clips[0].frames * 128 * 4);
+    sample_release(&a);
+    sample_release(&b);
+    f.media_bytes_max = 100;
+    assert_int_equal(sample_load(&a, &f, &m, &in_shard, read_file, source, SAMPLE_TRAIN, &e), -1);
+    assert_err(e, ERR_DATA, "loose.wav: 18044 bytes, at most 100 are allowed");
+    assert_non_null(strstr(e.text, "one.tar:"));
+    source_close(source);
+    shard_release(&shard);
+    manifest_release(&m);
+    buf_release(&tar);
+    free(paths[0]);
+    free(paths[1]);
+    free(wav);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +253,8 @@ int main(void)
         cmocka_unit_test(test_sample__of_text),
         cmocka_unit_test(test_sample__names_bad_clips),
         cmocka_unit_test(test_sample__names_bad_records),
+        cmocka_unit_test(test_sample__refuses_files_that_are_too_large),
+        cmocka_unit_test(test_sample__of_a_shard),
     };
     return cmocka_run_group_tests(tests, kit_set_up, kit_tear_down);
 }

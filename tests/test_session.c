@@ -109,6 +109,13 @@ static void test_session__says_what_is_wrong_with_a_folder(void **state)
     expect_failure(SCORE "model", SCORE "model", ERR_USAGE, "adapter_config.json");
 }
 
+static void open_manifest(struct manifest *m, char *path)
+{
+    struct err e = {0};
+    assert_int_equal(
+        manifest_open(m, &(struct manifest_options){.patterns = &path, .pattern_count = 1}, &e), 0);
+}
+
 /* Log-probabilities of the first record of the file, with the towers that fit it. */
 static float *score_first(const char *file, const char *adapter, bool *hears, size_t *count)
 {
@@ -119,11 +126,13 @@ static float *score_first(const char *file, const char *adapter, bool *hears, si
     struct batch b;
     struct model_input in;
     char *path = (char *)(uintptr_t)file;
+    const struct record_ref first = {0};
     struct session_options o = {.model = SCORE "model", .adapter = adapter, .device = DEVICE_CPU};
-    assert_int_equal(manifest_open(&m, &path, 1, &e), 0);
+    open_manifest(&m, path);
     if (hears)
         session_fit(&o, &m, 1);
-    if (session_open(&s, &o, &e) || sample_load(&sample, &s.format, &m, 0, SAMPLE_TRAIN, &e))
+    if (session_open(&s, &o, &e) ||
+        sample_load(&sample, &s.format, &m, &first, NULL, NULL, SAMPLE_TRAIN, &e))
         fail_msg("%s", e.text);
     if (hears)
         *hears = s.mel != NULL;
@@ -179,7 +188,7 @@ static void test_session__without_sound_there_is_no_audio_tower(void **state)
     struct manifest records;
     struct session_options o = {.model = SCORE "model"};
     char *file = (char *)(uintptr_t)SCORE "records.jsonl";
-    assert_int_equal(manifest_open(&records, &file, 1, &e), 0);
+    open_manifest(&records, file);
     session_fit(&o, &records, 0);
     assert_false(o.without_audio);
     manifest_release(&records);

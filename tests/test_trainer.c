@@ -441,6 +441,67 @@ static void test_trainer__changed_settings_are_named(void **state)
     expect_success(&r);
 }
 
+/* What a checkpoint holds beside weights and moments is a few numbers and the facts. */
+static void test_trainer__state_is_small(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char *long_targets[200];
+    for (int i = 0; i < 200; i++)
+        long_targets[i] = (char *)(i ? "layers.0.self_attn.q_proj" : "q_proj");
+    struct run r = make_run("small-state");
+    r.c.lora.targets = (struct string_list){long_targets, 200};
+    expect_success(&r);
+    char *path = xasprintf("%s/small-state/ckpt/%06d/state.json", runs_path, r.c.steps);
+    size_t size;
+    char *text = slurp(path, &size);
+    assert_true(size < 4096);
+    json_t *o = json_read_text("state.json", text, size, &e);
+    const json_t *data = json_need_object(o, "data", &e);
+    assert_ok(e);
+    /* 24 records, 4 a step: 12 steps are two epochs. */
+    assert_int_equal(json_need_int(data, "epoch", &e), 2);
+    assert_int_equal(json_need_int(data, "window", &e), 0);
+    assert_int_equal(json_need_int(data, "batch", &e), 0);
+    assert_ok(e);
+    json_decref(o);
+    free(text);
+    free(path);
+}
+
+static void test_trainer__changed_data_are_named(void **state)
+{
+    (void)state;
+    char *path = in_folder("other.jsonl");
+    size_t size;
+    char *text = slurp(train_path, &size);
+    spit(path, text, size);
+    struct run r = make_run("drift");
+    r.c.train = (struct string_list){&path, 1};
+    r.c.schedule = SCHEDULE_CONSTANT;
+    r.c.steps = 3;
+    expect_success(&r);
+    text[size - 1] = ' ';
+    char *more = xasprintf("%s\n{\"prompt\":\"a\",\"completion\":\"b\"}\n", text);
+    spit(path, more, strlen(more));
+    r.c.steps = 6;
+    assert_int_equal(run(&r), ERR_USAGE);
+    char *error = last_error();
+    assert_non_null(strstr(error, "was begun with another configuration: train ("));
+    assert_non_null(strstr(error, "other.jsonl is another version ("));
+    free(error);
+    spit(path, text, size);
+    r.c.window_shards = 7;
+    r.c.steps = 3;
+    assert_int_equal(run(&r), ERR_USAGE);
+    error = last_error();
+    assert_non_null(strstr(error, "window_shards (found 7, was 0)"));
+    free(error);
+    free(more);
+    free(text);
+    free(path);
+}
+
 static void test_trainer__a_bad_step_changes_nothing(void **state)
 {
     (void)state;
@@ -727,6 +788,8 @@ int main(void)
         cmocka_unit_test(test_trainer__killed_at_call_n_for_every_n),
         cmocka_unit_test(test_trainer__stops_on_signals_and_goes_on),
         cmocka_unit_test(test_trainer__changed_settings_are_named),
+        cmocka_unit_test(test_trainer__state_is_small),
+        cmocka_unit_test(test_trainer__changed_data_are_named),
         cmocka_unit_test(test_trainer__a_bad_step_changes_nothing),
         cmocka_unit_test(test_trainer__three_bad_steps_end_the_run),
         cmocka_unit_test(test_trainer__full_disk_leaves_the_old_checkpoint),

@@ -30,7 +30,8 @@ struct batch {
     int64_t total;             /* real tokens, soft ones included */
     double audio_s;            /* seconds of sound in the batch */
     char **ids;                /* [B] the records' names: their "id", else "file:line" */
-    int64_t *records;          /* [B] their numbers in the manifest, -1 for none */
+    uint8_t *has_ids;          /* [B] 1 where that is the record's own "id" */
+    int64_t *records;          /* [B] their numbers in the order of loading, -1 for none */
     char **references;         /* [B] for generation: the text to compare with, or NULL */
     int32_t *row_of_target;    /* [R] the row of each target, for per-record losses */
 };

@@ -7,8 +7,6 @@
 
 #include "base/mem.h"
 
-enum { TOKENS_MULTIPLE = 16, FRAMES_MULTIPLE = 64, TARGETS_MULTIPLE = 64 };
-
 static int round_up(int n, int multiple, int fallback)
 {
     int m = multiple > 0 ? multiple : fallback;
@@ -33,11 +31,11 @@ static void measure(struct batch *b, const struct data_format *f, const struct s
             b->audio_s += s->clips[k].audio_s;
         }
     }
-    b->len = round_up(longest, f->tokens_multiple, TOKENS_MULTIPLE);
+    b->len = round_up(longest, f->tokens_multiple, SAMPLE_TOKENS);
     b->supervised = targets;
-    b->targets = round_up(targets, f->targets_multiple, TARGETS_MULTIPLE);
+    b->targets = round_up(targets, f->targets_multiple, SAMPLE_TARGETS);
     if (b->clips > 0) {
-        b->frames = round_up(frames, f->frames_multiple, FRAMES_MULTIPLE);
+        b->frames = round_up(frames, f->frames_multiple, SAMPLE_FRAMES);
         b->bins = mel_settings(f->mel)->bins;
         b->slots = mel_soft_tokens(f->mel, b->frames);
     }
@@ -49,6 +47,7 @@ static void allocate(struct batch *b)
     b->tokens = xcalloc(cells + 1, sizeof *b->tokens);
     b->lengths = xcalloc(rows + 1, sizeof *b->lengths);
     b->ids = xcalloc(rows + 1, sizeof *b->ids);
+    b->has_ids = xcalloc(rows + 1, sizeof *b->has_ids);
     b->records = xcalloc(rows + 1, sizeof *b->records);
     b->references = xcalloc(rows + 1, sizeof *b->references);
     b->target_rows = xcalloc(targets + 1, sizeof *b->target_rows);
@@ -109,6 +108,7 @@ void collate(struct batch *b, const struct data_format *f, const struct sample *
             b->tokens[row * b->len + t] = t < s->count ? s->tokens[t] : f->pad_id;
         b->lengths[row] = s->count;
         b->ids[row] = xstrdup(s->id);
+        b->has_ids[row] = s->has_id;
         b->records[row] = s->record;
         b->references[row] = s->reference ? xstrdup(s->reference) : NULL;
         put_clips(b, s, row, clip);
@@ -129,6 +129,7 @@ void batch_release(struct batch *b)
     }
     free(b->ids);
     free(b->references);
+    free(b->has_ids);
     free(b->records);
     free(b->tokens);
     free(b->lengths);

@@ -8,275 +8,300 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "data/record.h"
+#include "data/manifest_parts.h"
+#include "data/patch.h"
 
-enum {
-    CHUNK = 1 << 20,                      /* bytes read at a time while indexing */
-    CLIP_BYTES_PER_TOKEN = 1280,          /* 40 ms of 16-bit sound at 16 kHz */
-    TOKENS_PER_SECOND = 25,
-    TEXT_BYTES_PER_TOKEN = 4,
-};
+/* ------------------------------------------------------------------ kinds -- */
 
-/* --------------------------------------------------------------- indexing -- */
-
-/* Where the reader stands in a file. */
-struct scan {
-    struct manifest *m;
-    uint32_t file;
-    int64_t capacity;
-    int64_t at;                           /* offset of the next byte */
-    int64_t begin;                        /* offset of the line's first byte */
-    int64_t line;                         /* its number */
-    bool is_blank;                        /* white space so far */
-    char last;                            /* the byte before `at` */
-};
-
-static int end_line(struct scan *s, struct err *e)
+/* Bytes of a name without what a web address has behind it. */
+static size_t name_size(const char *uri)
 {
-    struct manifest *m = s->m;
-    int64_t size = s->at - s->begin - (s->last == '\r' && s->at > s->begin);
-    if (!s->is_blank) {
-        if (m->count == MANIFEST_RECORDS_MAX)
-            return err_set(e, ERR_DATA, "more than %d records", MANIFEST_RECORDS_MAX);
-        if (m->count == s->capacity) {
-            s->capacity = s->capacity ? 2 * s->capacity : 1024;
-            m->lines = xreallocarray(m->lines, (size_t)s->capacity, sizeof *m->lines);
+    return strncmp(uri, "http", 4) == 0 && strstr(uri, "://") ? strcspn(uri, "?#") : strlen(uri);
+}
+
+static bool ends_in(const char *name, size_t size, const char *end)
+{
+    size_t n = strlen(end);
+    return size > n && memcmp(name + size - n, end, n) == 0;
+}
+
+/* Bytes of a name without the ending of a packed file. */
+static size_t unpacked_size(const char *uri)
+{
+    size_t size = name_size(uri);
+    return ends_in(uri, size, ".gz") ? size - 3 : ends_in(uri, size, ".zst") ? size - 4 : size;
+}
+
+static bool is_packed(const struct object *o)
+{
+    return o->is_gzip || unpacked_size(o->uri) < name_size(o->uri);
+}
+
+bool manifest_is_packed(const struct manifest_file *f)
+{
+    return is_packed(&f->object);
+}
+
+static int find_kind(const char *uri, enum manifest_kind *kind, struct err *e)
+{
+    static const struct {
+        const char *end;
+        enum manifest_kind kind;
+    } kinds[] = {{".jsonl", MANIFEST_JSONL}, {".json", MANIFEST_JSONL}, {".ndjson", MANIFEST_JSONL},
+                 {".csv", MANIFEST_CSV},     {".tsv", MANIFEST_TSV},    {".tar", MANIFEST_TAR}};
+    size_t size = unpacked_size(uri);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (ends_in(uri, size, kinds[i].end)) {
+            *kind = kinds[i].kind;
+            return 0;
         }
-        m->lines[m->count++] = (struct manifest_line){
-            .offset = s->begin,
-            .size = size > MANIFEST_LINE_MAX ? UINT32_MAX : (uint32_t)size,
-            .file = s->file,
-            .line = s->line,
-        };
     }
-    s->line++;
-    s->begin = s->at + 1;
-    s->is_blank = true;
+    err_set(e, ERR_DATA, "%s: a file of an unknown kind", uri);
+    return err_hint(e,
+                    "data files are .jsonl, .csv, .tsv or .tar, also with .gz or .zst behind it");
+}
+
+/* ---------------------------------------------------------------- finding -- */
+
+/* Add what a pattern means. */
+static int add_source(struct manifest *m, const char *pattern, struct object_list *l, struct err *e)
+{
+    struct manifest_source *s = &m->sources[m->source_count];
+    s->pattern = xstrdup(pattern);
+    s->first_file = m->file_count;
+    s->file_count = l->count;
+    if (m->file_count + l->count > MANIFEST_FILES_MAX)
+        return err_set(e, ERR_DATA, "more than %d data files", MANIFEST_FILES_MAX);
+    m->files = xreallocarray(m->files, (size_t)(m->file_count + l->count), sizeof *m->files);
+    for (int64_t i = 0; i < l->count; i++) {
+        struct manifest_file *f = &m->files[m->file_count++];
+        *f = (struct manifest_file){.object = l->at[i], .source_index = m->source_count};
+        l->at[i] = (struct object){0};
+        if (find_kind(f->object.uri, &f->kind, e))
+            return -1;
+        bool is_shard = f->kind == MANIFEST_TAR;
+        if (i == 0)
+            s->is_shards = is_shard;
+        if (is_shard != s->is_shards) {
+            err_set(e, ERR_DATA, "%s: means both tables and shards: %s and %s", pattern,
+                    m->files[s->first_file].object.uri, f->object.uri);
+            return err_hint(e, "give a pattern for each of the two kinds");
+        }
+        f->dir = source_dir(f->object.uri);
+        s->bytes += f->object.size > 0 ? f->object.size : 0;
+    }
+    m->bytes += s->bytes;
+    m->source_count++;
     return 0;
 }
 
-static int scan_bytes(struct scan *s, const char *bytes, size_t size, struct err *e)
+static int check_weight(double weight, const char *pattern, struct err *e)
 {
-    for (size_t i = 0; i < size; i++, s->at++) {
-        char c = bytes[i];
-        if (c == '\n' && end_line(s, e))
-            return -1;
-        if (c != ' ' && c != '\t' && c != '\r' && c != '\n')
-            s->is_blank = false;
-        s->last = c;
+    if (weight >= 1e-6 && weight <= MANIFEST_WEIGHT_MAX)
+        return 0;
+    return err_set(e, ERR_DATA, "%s: a weight of %g, allowed are 0.000001 to %d", pattern, weight,
+                   MANIFEST_WEIGHT_MAX);
+}
+
+static int find_files(struct manifest *m, const struct manifest_options *o, struct err *e)
+{
+    int failed = 0;
+    m->sources = xcalloc((size_t)o->pattern_count + 1, sizeof *m->sources);
+    for (int i = 0; i < o->pattern_count && !failed; i++) {
+        struct object_list l = {0};
+        double weight = o->weights ? o->weights[i] : 1;
+        m->sources[i].weight = weight;
+        failed = check_weight(weight, o->patterns[i], e) ||
+                 source_match(o->net, &l, o->patterns[i], e) ||
+                 add_source(m, o->patterns[i], &l, e);
+        object_list_release(&l);
     }
-    return 0;
+    if (!failed && m->file_count == 0)
+        failed = err_set(e, ERR_DATA, "no data files are given");
+    return failed;
 }
-
-/* Files that are no text lines, told by how they begin. */
-static int check_begin(const unsigned char *p, size_t size, struct err *e)
-{
-    if (size >= 2 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff)))
-        return err_set(e, ERR_DATA, "is UTF-16, expected UTF-8");
-    if (size >= 4 && ((p[0] == 0x1f && p[1] == 0x8b) || !memcmp(p, "\x28\xb5\x2f\xfd", 4)))
-        return err_set(e, ERR_DATA, "is compressed, expected lines of JSON");
-    if (size >= 4 && (!memcmp(p, "PAR1", 4) || !memcmp(p, "PK\3\4", 4)))
-        return err_set(e, ERR_DATA, "is not text, expected lines of JSON");
-    return 0;
-}
-
-static int index_file(struct scan *s, struct hash *hash, char *chunk, struct err *e)
-{
-    const struct source *source = s->m->files[s->file].source;
-    int64_t size = source_size(source);
-    s->at = s->begin = 0;
-    s->line = 1;
-    s->is_blank = true;
-    s->last = 0;
-    for (int64_t offset = 0; offset < size; offset += CHUNK) {
-        size_t n = size - offset < CHUNK ? (size_t)(size - offset) : CHUNK;
-        if (source_read(source, offset, chunk, n, e))
-            return -1;
-        hash_add(hash, chunk, n);
-        size_t skip = 0;
-        if (offset == 0 && check_begin((const unsigned char *)chunk, n, e))
-            return -1;
-        if (offset == 0 && n >= 3 && memcmp(chunk, "\xef\xbb\xbf", 3) == 0)
-            s->at = s->begin = (int64_t)(skip = 3);
-        if (scan_bytes(s, chunk + skip, n - skip, e))
-            return -1;
-    }
-    /* The last line may lack its end. */
-    return s->at > s->begin ? end_line(s, e) : 0;
-}
-
-/* ---------------------------------------------------------------- opening -- */
 
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int check_repeated(const struct source_list *names, struct err *e)
+static int check_repeated(const struct manifest *m, struct err *e)
 {
-    char **sorted = xmalloc((size_t)names->count * sizeof *sorted + 1);
-    for (int64_t i = 0; i < names->count; i++)
-        sorted[i] = names->names[i];
+    char **sorted = xmalloc((size_t)m->file_count * sizeof *sorted + 1);
+    for (int64_t i = 0; i < m->file_count; i++)
+        sorted[i] = m->files[i].object.uri;
     int failed = 0;
-    qsort(sorted, (size_t)names->count, sizeof *sorted, compare_names);
-    for (int64_t i = 1; i < names->count && !failed; i++)
+    qsort(sorted, (size_t)m->file_count, sizeof *sorted, compare_names);
+    for (int64_t i = 1; i < m->file_count && !failed; i++)
         if (strcmp(sorted[i], sorted[i - 1]) == 0)
             failed = err_set(e, ERR_DATA, "%s: given twice", sorted[i]);
+    if (failed)
+        err_hint(e, "weights say how often an epoch goes through a source");
     free(sorted);
     return failed;
 }
 
-static int add_files(struct manifest *m, const struct source_list *names, struct err *e)
+/* ----------------------------------------------------------------- tables -- */
+
+/* Ask the spool for all tables that cannot be read where they are, so that they come side by
+ * side. */
+static int want_tables(struct manifest *m, struct err *e)
+{
+    for (int64_t i = 0; i < m->file_count; i++) {
+        struct manifest_file *f = &m->files[i];
+        const char *path = source_local_path(f->object.uri);
+        if (f->kind == MANIFEST_TAR || (path && !is_packed(&f->object)))
+            continue;
+        if (!m->options.spool)
+            return err_set(e, ERR_BUG, "%s: has to be spooled, and there is no spool",
+                           f->object.uri);
+        spool_want(m->options.spool, &f->object);
+        f->is_spooled = true;
+    }
+    return 0;
+}
+
+static int open_table(struct manifest *m, struct manifest_file *f, struct err *e)
+{
+    if (!f->is_spooled) {
+        f->path = xstrdup(source_local_path(f->object.uri));
+        f->source = source_open_object(NULL, &f->object, e);
+    } else if (spool_take(m->options.spool, &f->object, &f->path, NULL, e) == 0) {
+        f->source = source_open(NULL, f->path, e);
+    }
+    return f->source ? 0 : -1;
+}
+
+static void add_fact(struct hash *hash, const char *text)
+{
+    hash_add(hash, text, strlen(text) + 1);
+}
+
+/* What pins a file beside its content. */
+static void add_facts(struct hash *hash, const struct manifest_file *f)
+{
+    const struct object *o = &f->object;
+    size_t end = name_size(o->uri), begin = end;
+    while (begin > 0 && o->uri[begin - 1] != '/')
+        begin--;
+    char *name = xstrndup(o->uri + begin, end - begin);
+    add_fact(hash, name);
+    free(name);
+    char size[64];
+    snprintf(size, sizeof size, "%d %" PRId64, (int)f->kind,
+             f->source ? source_size(f->source) : o->size);
+    add_fact(hash, size);
+    if (f->source)
+        return;
+    add_fact(hash, o->version);
+    add_fact(hash, o->digest);
+    if (o->has_crc32c)
+        hash_add(hash, &o->crc32c, sizeof o->crc32c);
+}
+
+static int add_file(struct manifest *m, int64_t i, int64_t *capacity, struct hash *hash,
+                    struct err *e)
+{
+    struct manifest_file *f = &m->files[i];
+    if (f->kind == MANIFEST_TAR) {
+        add_facts(hash, f);
+        return 0;
+    }
+    if (open_table(m, f, e))
+        return -1;
+    add_facts(hash, f);
+    return manifest_scan_table(m, i, capacity, hash, e) ? err_in(e, "%s", f->object.uri) : 0;
+}
+
+static void add_setup(struct hash *hash, const struct manifest_options *o)
+{
+    for (int i = 0; i < o->column_count; i++)
+        add_fact(hash, o->columns[i]);
+    if (o->patch)
+        add_fact(hash, patch_hash(o->patch));
+}
+
+/* Read tables, and hash everything in its order. */
+static int add_files(struct manifest *m, struct err *e)
 {
     struct hash *hash = hash_new();
-    char *chunk = xmalloc(CHUNK);
-    struct scan s = {.m = m};
-    int failed = 0;
-    m->files = xcalloc((size_t)names->count, sizeof *m->files);
-    for (int64_t i = 0; i < names->count && !failed; i++) {
-        struct manifest_file *f = &m->files[i];
-        f->source = source_open(names->names[i], e);
-        if (!f->source) {
-            failed = -1;
-            break;
-        }
-        m->file_count++;
-        f->name = xstrdup(names->names[i]);
-        f->dir = path_dir(f->name);
-        char head[64];
-        int n = snprintf(head, sizeof head, " %" PRId64 "\n", source_size(f->source));
-        hash_add(hash, path_base(f->name), strlen(path_base(f->name)));
-        hash_add(hash, head, (size_t)n);
-        s.file = (uint32_t)i;
-        int64_t before = m->count;
-        if (index_file(&s, hash, chunk, e))
-            failed = err_in(e, "%s", f->name);
-        else if (m->count == before)
-            failed = err_set(e, ERR_DATA, "%s: holds no record", f->name);
+    int64_t capacity = 0;
+    int failed = want_tables(m, e);
+    for (int k = 0; k < m->source_count && !failed; k++) {
+        struct manifest_source *s = &m->sources[k];
+        char weight[40];
+        snprintf(weight, sizeof weight, "source %.9g", s->weight);
+        add_fact(hash, weight);
+        s->first_line = m->line_count;
+        for (int64_t i = 0; i < s->file_count && !failed; i++)
+            failed = add_file(m, s->first_file + i, &capacity, hash, e);
+        s->line_count = m->line_count - s->first_line;
     }
+    add_setup(hash, &m->options);
     unsigned char digest[HASH_SIZE];
     hash_end(hash, digest);
     hash_hex(digest, m->hash);
     hash_free(hash);
-    free(chunk);
+    /* Give back what the growing array had too much. */
+    if (!failed && m->line_count > 0)
+        m->lines = xreallocarray(m->lines, (size_t)m->line_count, sizeof *m->lines);
     return failed;
 }
 
-int manifest_open(struct manifest *m, char *const *patterns, int pattern_count, struct err *e)
+static void count_records(struct manifest *m)
+{
+    m->count = m->line_count;
+    m->is_complete = true;
+    for (int64_t i = 0; i < m->file_count; i++) {
+        const struct manifest_file *f = &m->files[i];
+        if (f->index)
+            m->count += f->index->record_count;
+        else if (f->kind == MANIFEST_TAR)
+            m->is_complete = false;
+    }
+}
+
+int manifest_open(struct manifest *m, const struct manifest_options *o, struct err *e)
 {
     memset(m, 0, sizeof *m);
-    struct source_list names = {0};
-    int failed = 0;
-    for (int i = 0; i < pattern_count && !failed; i++)
-        failed = source_match(&names, patterns[i], e);
-    if (!failed && names.count == 0)
-        failed = err_set(e, ERR_DATA, "no data files are given");
-    failed = failed || check_repeated(&names, e) || add_files(m, &names, e);
-    source_list_release(&names);
-    if (failed)
+    m->options = *o;
+    if (find_files(m, o, e) || check_repeated(m, e) || add_files(m, e) ||
+        manifest_find_indexes(m, e)) {
         manifest_release(m);
-    return failed ? -1 : 0;
+        return -1;
+    }
+    count_records(m);
+    return 0;
+}
+
+/* -------------------------------------------------------------- releasing -- */
+
+static void release_file(const struct manifest *m, struct manifest_file *f)
+{
+    source_close(f->source);
+    if (f->is_spooled)
+        spool_give(m->options.spool, &f->object);
+    csv_row_release(&f->header);
+    if (f->index_object)
+        object_release(f->index_object);
+    if (f->index)
+        shard_release(f->index);
+    free(f->index_object);
+    free(f->index);
+    free(f->dir);
+    free(f->path);
+    object_release(&f->object);
 }
 
 void manifest_release(struct manifest *m)
 {
-    for (int64_t i = 0; i < m->file_count; i++) {
-        source_close(m->files[i].source);
-        free(m->files[i].name);
-        free(m->files[i].dir);
-    }
+    for (int64_t i = 0; i < m->file_count; i++)
+        release_file(m, &m->files[i]);
+    for (int i = 0; i < m->options.pattern_count && m->sources; i++)
+        free(m->sources[i].pattern);
+    free(m->sources);
     free(m->files);
     free(m->lines);
     memset(m, 0, sizeof *m);
-}
-
-/* ---------------------------------------------------------------- records -- */
-
-char *manifest_read(const struct manifest *m, int64_t i, size_t *size, struct err *e)
-{
-    const struct manifest_line *l = &m->lines[i];
-    if (l->size == UINT32_MAX) {
-        err_set(e, ERR_DATA, "longer than the %d bytes that a line may have", MANIFEST_LINE_MAX);
-        return NULL;
-    }
-    char *text = xmalloc((size_t)l->size + 1);
-    if (source_read(m->files[l->file].source, l->offset, text, l->size, e)) {
-        free(text);
-        return NULL;
-    }
-    text[l->size] = 0;
-    *size = l->size;
-    return text;
-}
-
-char *manifest_where(const struct manifest *m, int64_t i)
-{
-    const struct manifest_line *l = &m->lines[i];
-    return xasprintf("%s:%lld", m->files[l->file].name, (long long)l->line);
-}
-
-const char *manifest_dir(const struct manifest *m, int64_t i)
-{
-    return m->files[m->lines[i].file].dir;
-}
-
-static int64_t record_length(const struct manifest *m, int64_t i)
-{
-    struct err ignored = {0};
-    size_t size;
-    char *line = manifest_read(m, i, &size, &ignored);
-    if (!line)
-        return 0;
-    struct record r;
-    int64_t length = (int64_t)size / TEXT_BYTES_PER_TOKEN;
-    if (record_parse(&r, line, size, "", manifest_dir(m, i), NULL, &ignored) == 0) {
-        for (int k = 0; k < r.media_count && r.seconds <= 0; k++) {
-            uint64_t bytes = r.media[k].size;
-            if (r.media[k].uri && file_size(r.media[k].uri, &bytes, &ignored))
-                bytes = 0;
-            length += (int64_t)(bytes / CLIP_BYTES_PER_TOKEN);
-        }
-        if (r.seconds > 0 && r.seconds < 1e6)
-            length += (int64_t)(r.seconds * TOKENS_PER_SECOND);
-        record_release(&r);
-    }
-    free(line);
-    return length;
-}
-
-uint32_t *manifest_lengths(const struct manifest *m)
-{
-    uint32_t *lengths = xcalloc((size_t)m->count + 1, sizeof *lengths);
-    for (int64_t i = 0; i < m->count; i++) {
-        int64_t length = record_length(m, i);
-        lengths[i] = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
-    }
-    return lengths;
-}
-
-/* Every way to bring a clip has "audio" in a key, which may hide behind an escape (\u0061) at most:
- * without either there is nothing to parse. */
-static bool has_sound(const struct manifest *m, int64_t i)
-{
-    struct err ignored = {0};
-    size_t size;
-    char *line = manifest_read(m, i, &size, &ignored);
-    bool found = false;
-    struct record r;
-    if (line && (strstr(line, "audio") || strstr(line, "\\u00")) &&
-        record_parse(&r, line, size, "", manifest_dir(m, i), NULL, &ignored) == 0) {
-        found = r.media_count > 0;
-        record_release(&r);
-    }
-    free(line);
-    return found;
-}
-
-bool manifest_has_sound(const struct manifest *m, int64_t count)
-{
-    bool found = false;
-    int64_t end = count > 0 && count < m->count ? count : m->count;
-    for (int64_t i = 0; i < end && !found; i++)
-        found = has_sound(m, i);
-    return found;
 }

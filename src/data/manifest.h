@@ -1,8 +1,14 @@
-/* manifest.h - the records of a run: where each line of its JSONL files begins.
+/* manifest.h - what a run's data consist of: files, their versions, and the records that are known.
  *
- * Opening reads the files once: it counts the records, and hashes what it reads, so that a run
- * can tell later whether its data are the same.  Records are numbered from 0 in the order of the
- * files and their lines; blank lines are no records.
+ * A source is one pattern with a weight.  Its files are tables (JSONL, CSV, TSV; with .gz or .zst
+ * too) or shards (tar, also with .gz or .zst), not both.  Tables are read once when the manifest is
+ * opened, to find where each record begins; remote ones are spooled for that.  Shards are only
+ * listed: what is in them is known when their window is opened (plan.h), or from their indexes
+ * (shard.h).
+ *
+ * Everything is pinned: the hash covers names, sizes, versions and checksums of shards, the content
+ * of tables, the order of the sources and their weights, columns and patches, so that a run can
+ * tell later whether its data are the same.  Folders are not part of it: data may move.
  */
 #ifndef DATA_MANIFEST_H
 #define DATA_MANIFEST_H
@@ -13,17 +19,57 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "data/csv.h"
+#include "data/record.h"
+#include "data/shard.h"
 #include "data/source.h"
+#include "data/spool.h"
 
 enum {
     MANIFEST_LINE_MAX = 16 << 20,         /* bytes of one record */
     MANIFEST_RECORDS_MAX = 200 * 1000 * 1000,
+    MANIFEST_FILES_MAX = 1000000,
+    MANIFEST_WEIGHT_MAX = 1000,
+    /* Indexes of so many shards, of so many bytes in all, are read when the manifest is opened;
+     * more of them as they are needed. */
+    MANIFEST_INDEXES = 256,
+    MANIFEST_INDEX_BYTES = 32 << 20,
+};
+
+enum manifest_kind { MANIFEST_JSONL, MANIFEST_CSV, MANIFEST_TSV, MANIFEST_TAR };
+
+struct manifest_options {
+    char *const *patterns;
+    int pattern_count;
+    const double *weights;                /* [pattern_count] how often an epoch goes through each;
+                                             NULL: once */
+    char *const *columns;                 /* see record_place */
+    int column_count;
+    const struct patch *patch;            /* borrowed, or NULL */
+    struct net *net;                      /* borrowed; NULL: local files only */
+    struct spool *spool;                  /* borrowed; NULL: local files only */
+};
+
+struct manifest_source {
+    char *pattern;
+    double weight;
+    bool is_shards;
+    int64_t first_file, file_count;
+    int64_t first_line, line_count;       /* tables: its records */
+    int64_t bytes;
 };
 
 struct manifest_file {
-    struct source *source;
-    char *name;                           /* as found by the pattern */
+    struct object object;                 /* its uri is the file's name for messages */
+    enum manifest_kind kind;
+    int source_index;                     /* into sources */
     char *dir;                            /* paths in its records start here */
+    char *path;                           /* tables: the local file; NULL for shards ... */
+    struct source *source;                /* ... and the same to read from */
+    bool is_spooled;                      /* the spool holds it until manifest_release */
+    struct csv_row header;                /* CSV, TSV */
+    struct object *index_object;          /* shards: a .idx that was found beside it, or NULL ... */
+    struct shard *index;                  /* ... and what it says, when it was read at opening */
 };
 
 struct manifest_line {
@@ -34,34 +80,55 @@ struct manifest_line {
 };
 
 struct manifest {
+    struct manifest_options options;      /* patterns and weights are not valid any more */
+    struct manifest_source *sources;
+    int source_count;
     struct manifest_file *files;
     int64_t file_count;
-    struct manifest_line *lines;
-    int64_t count;                        /* records */
-    char hash[HASH_HEX_SIZE];             /* SHA-256 over names' last parts, sizes and contents */
+    struct manifest_line *lines;          /* of all tables */
+    int64_t line_count;
+    int64_t count;                        /* records known: lines, and samples of indexed shards */
+    bool is_complete;                     /* `count` is all: the index of every shard was read */
+    int64_t bytes;                        /* of all files */
+    char hash[HASH_HEX_SIZE];
 };
 
-/* Index the files that the patterns mean (see source_match), in this order.  A file named twice
- * and files without a record are ERR_DATA.  On failure `m` is released. */
-int manifest_open(struct manifest *m, char *const *patterns, int pattern_count,
-                  struct err *e) MUST_CHECK;
+/* Find and pin the files.  A file named twice, one of a kind that is not known, a table without a
+ * record, and weights that are not above 0 are ERR_DATA.  On failure `m` is released. */
+int manifest_open(struct manifest *m, const struct manifest_options *o, struct err *e) MUST_CHECK;
 /* Safe on a zeroed struct. */
 void manifest_release(struct manifest *m);
 
-/* The bytes of record `i` and a zero behind them; the caller frees.  Errors do not name the record.
- * Thread-safe. */
-char *manifest_read(const struct manifest *m, int64_t i, size_t *size, struct err *e) MUST_CHECK;
+/* A record: a line of a table, or a sample of a shard that has been opened. */
+struct record_ref {
+    const struct shard *shard;            /* NULL: a line */
+    int64_t index;                        /* into lines, or into the shard's records */
+    int32_t file;
+};
 
-/* "file:line" of record `i`; the caller frees. */
-char *manifest_where(const struct manifest *m, int64_t i);
-const char *manifest_dir(const struct manifest *m, int64_t i);
+/* The record as JSON, before columns and patches; errors do not name it.  The caller decrefs.
+ * `read`, `arg` as for shard_json (not used for lines). */
+json_t *manifest_json(const struct manifest *m, const struct record_ref *ref, shard_read_fn read,
+                      void *arg, struct err *e) MUST_CHECK;
 
-/* A cheap measure of each record's length, for batches of like lengths: bytes of its text, plus
- * the size or the stated duration of its clips.  [count], the caller frees. */
-uint32_t *manifest_lengths(const struct manifest *m);
+/* The record; errors begin with its name. */
+int manifest_record(const struct manifest *m, const struct record_ref *ref, shard_read_fn read,
+                    void *arg, const char *prompt, struct record *r, struct err *e) MUST_CHECK;
 
-/* Has any of the first `count` records (0: of all) a clip?  Stops at the first; records that cannot
- * be read have none. */
+/* "file:line" or "shard:key"; the caller frees. */
+char *manifest_where(const struct manifest *m, const struct record_ref *ref);
+
+/* What the indexes of `count` shards say, into `out`; of those that have none, or one that belongs
+ * to another version (a warning says so), the shard stays empty, its `name` NULL.  Several are read
+ * at once, over `net`.  On failure all are released. */
+int manifest_read_indexes(const struct manifest *m, struct net *net, const int32_t *files,
+                          int count, struct shard *out, struct err *e) MUST_CHECK;
+
+/* Is this a shard that has to be unpacked before anything in it can be read? */
+bool manifest_is_packed(const struct manifest_file *f);
+
+/* Has any of the first `count` records (0: of all) a clip?  Of shards, the first sample of the
+ * first one speaks for all.  True when it cannot be told. */
 bool manifest_has_sound(const struct manifest *m, int64_t count);
 
 #endif

@@ -12,13 +12,22 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/utf8.h"
 #include "data/base64.h"
+#include "data/patch.h"
+#include "data/shard.h"
 #include "data/source.h"
 
-enum { KEYS_SHOWN_BYTES = 200 };
+enum {
+    KEYS_SHOWN_BYTES = 200,
+    CLIP_BYTES_PER_TOKEN = 1280,          /* 40 ms of 16-bit sound at 16 kHz */
+    TOKENS_PER_SECOND = 25,
+    TEXT_BYTES_PER_TOKEN = 4,
+    SECONDS_MAX = 1000000,                /* more is a mistake, and not counted */
+};
 
 static const char FORMS[] = "a record has \"messages\", \"audio\" and \"text\", "
                             "\"prompt\" and \"completion\", or \"text\"";
@@ -26,18 +35,29 @@ static const char FORMS[] = "a record has \"messages\", \"audio\" and \"text\", 
 /* What the parser needs besides the record. */
 struct parse {
     struct record *r;
-    const char *dir;
+    const struct record_place *place;
     json_t *clips;                        /* "audios": for parts without a name of their own */
     size_t clips_used;
     int capacity;                         /* of r->media */
 };
 
+static const char *place_dir(const struct record_place *place)
+{
+    return place->dir ? place->dir : ".";
+}
+
 /* ------------------------------------------------------------------- keys -- */
+
+/* The value of a key, NULL when it is missing or null. */
+static json_t *lookup(const json_t *o, const char *key)
+{
+    json_t *v = json_object_get(o, key);
+    return json_is_null(v) ? NULL : v;
+}
 
 static bool has(const json_t *o, const char *key)
 {
-    const json_t *v = json_object_get(o, key);
-    return v && !json_is_null(v);
+    return lookup(o, key) != NULL;
 }
 
 /* Refuse keys that look like one that the form could use and that is not there. */
@@ -98,30 +118,44 @@ static int decode_bytes(struct record_media *m, const char *text, struct err *e)
     return 0;
 }
 
-/* Add a clip that has a place, or is written out as a data: URI.  Returns its index. */
-static int add_clip(struct parse *p, const char *uri, struct err *e)
+/* Add an empty clip.  Returns its index. */
+static int new_clip(struct parse *p, struct err *e)
 {
     struct record *r = p->r;
     if (r->media_count == RECORD_MEDIA_MAX)
         return err_set(e, ERR_DATA, "more than %d clips", RECORD_MEDIA_MAX);
-    if (!*uri)
-        return err_set(e, ERR_DATA, "an empty file name");
     if (r->media_count == p->capacity) {
         p->capacity = p->capacity ? 2 * p->capacity : 2;
         r->media = xreallocarray(r->media, (size_t)p->capacity, sizeof *r->media);
     }
-    struct record_media *m = &r->media[r->media_count++];
-    memset(m, 0, sizeof *m);
+    memset(&r->media[r->media_count], 0, sizeof *r->media);
+    return r->media_count++;
+}
+
+/* Add a clip that has a place, is in the shard, or is written out as a data: URI.  Returns its
+ * index. */
+static int add_clip(struct parse *p, const char *uri, struct err *e)
+{
+    const struct record_place *place = p->place;
+    if (!*uri)
+        return err_set(e, ERR_DATA, "an empty file name");
+    int i = new_clip(p, e);
+    if (i < 0)
+        return -1;
+    struct record_media *m = &p->r->media[i];
     if (strncmp(uri, "data:", 5) == 0) {
         const char *comma = strstr(uri, ";base64,");
-        m->name = xasprintf("clip %d", r->media_count);
+        m->name = xasprintf("clip %d", i + 1);
         if (!comma)
             return err_set(e, ERR_DATA, "a data: URI without \";base64,\"");
-        return decode_bytes(m, comma + 8, e) ? -1 : r->media_count - 1;
+        return decode_bytes(m, comma + 8, e) ? -1 : i;
     }
     m->name = xstrdup(uri);
-    m->uri = source_resolve(p->dir, uri);
-    return r->media_count - 1;
+    if (place->shard)
+        m->member = shard_find(place->shard, place->index, uri);
+    if (!m->member)
+        m->uri = source_resolve(place_dir(place), uri);
+    return i;
 }
 
 /* A clip as a string or as an object that names a file. */
@@ -144,16 +178,10 @@ static int add_clip_value(struct parse *p, const json_t *v, const char *key, str
 static int add_clip_bytes(struct parse *p, const json_t *o, struct err *e)
 {
     const char *data = json_need_str(o, "data", e);
-    struct record *r = p->r;
-    if (!data)
-        return -1;
-    int i = add_clip(p, "-", e);
+    int i = data ? new_clip(p, e) : -1;
     if (i < 0)
         return -1;
-    struct record_media *m = &r->media[i];
-    free(m->uri);
-    free(m->name);
-    m->uri = NULL;
+    struct record_media *m = &p->r->media[i];
     m->name = xasprintf("clip %d", i + 1);
     return decode_bytes(m, data, e) ? err_in(e, "\"input_audio\"") : i;
 }
@@ -395,7 +423,81 @@ static int read_form(struct parse *p, json_t *o, struct err *e)
     return check_misspelt(o, usable, e) ? -1 : no_form(o, e);
 }
 
+/* ---------------------------------------------------- columns and patches -- */
+
+/* Does "ours=theirs" give `key` a value, which `theirs` has?  Returns where its name begins. */
+static const char *column_for(const char *column, const char *key)
+{
+    size_t size = strlen(key);
+    return strncmp(column, key, size) == 0 && column[size] == '=' ? column + size + 1 : NULL;
+}
+
+void record_rename(json_t *o, char *const *columns, int column_count)
+{
+    json_t **values = column_count > 0 ? xcalloc((size_t)column_count, sizeof(json_t *)) : NULL;
+    for (int i = 0; i < column_count; i++) {
+        const char *theirs = strchr(columns[i], '=');
+        if (theirs && has(o, theirs + 1))
+            values[i] = json_incref(json_object_get(o, theirs + 1));
+    }
+    for (int i = 0; i < column_count; i++)
+        if (values[i])
+            json_object_del(o, strchr(columns[i], '=') + 1);
+    for (int i = 0; i < column_count; i++) {
+        if (!values[i])
+            continue;
+        char *ours = xstrndup(columns[i], strcspn(columns[i], "="));
+        json_put(o, ours, values[i]);
+        free(ours);
+    }
+    free(values);
+}
+
+/* The value that `key` will have after record_rename, NULL when it is missing or null. */
+static json_t *value_of(const json_t *o, const char *key, const struct record_place *place)
+{
+    bool is_moved = false;
+    for (int i = place->column_count - 1; i >= 0; i--) {
+        const char *theirs = column_for(place->columns[i], key);
+        json_t *v = theirs ? lookup(o, theirs) : NULL;
+        if (v)
+            return v;
+        theirs = strchr(place->columns[i], '=');
+        is_moved = is_moved || (theirs && strcmp(theirs + 1, key) == 0);
+    }
+    return is_moved ? NULL : lookup(o, key);
+}
+
+/* Give the record the text that a patch has for it: to the assistant's last turn. */
+static int override_text(json_t *o, const char *text, struct err *e)
+{
+    if (!has(o, "messages")) {
+        bool is_completion = !has(o, "audio") && !has(o, "audio_filepath") &&
+                             (has(o, "prompt") || has(o, "completion"));
+        json_put_str(o, is_completion ? "completion" : "text", text);
+        return 0;
+    }
+    json_t *list = json_get_array(o, "messages", e);
+    if (!list)
+        return -1;
+    json_t *last = json_array_get(list, json_array_size(list) - 1);
+    const char *role = json_string_value(json_object_get(last, "role"));
+    if (!role || (strcmp(role, "assistant") != 0 && strcmp(role, "model") != 0))
+        return err_set(e, ERR_DATA,
+                       "a patch has a text for it, but its last message is not the "
+                       "assistant's");
+    json_put_str(last, "content", text);
+    return 0;
+}
+
 /* ------------------------------------------------------------- the record -- */
+
+static double read_seconds(const json_t *duration, const json_t *audio_seconds)
+{
+    const json_t *v = json_is_number(duration) ? duration : audio_seconds;
+    double s = json_is_number(v) ? json_number_value(v) : 0;
+    return s > 0 && s < SECONDS_MAX ? s : 0;
+}
 
 static int read_name(struct record *r, const json_t *o, struct err *e)
 {
@@ -408,9 +510,42 @@ static int read_name(struct record *r, const json_t *o, struct err *e)
         return err_set(e, ERR_DATA, "\"id\": expected a string or an integer, found %s",
                        json_kind_name(id));
     r->language = json_get_str(o, "language", NULL, e);
-    const json_t *seconds = json_object_get(o, "duration");
-    r->seconds = json_is_number(seconds) ? json_number_value(seconds) : 0;
+    r->seconds = read_seconds(json_object_get(o, "duration"), json_object_get(o, "audio_seconds"));
     return e->kind ? -1 : 0;
+}
+
+static int read_object(struct parse *p, struct err *e)
+{
+    struct record *r = p->r;
+    const struct record_place *place = p->place;
+    if (!json_is_object(r->json))
+        return err_set(e, ERR_DATA, "expected an object, found %s", json_kind_name(r->json));
+    record_rename(r->json, place->columns, place->column_count);
+    if (read_name(r, r->json, e))
+        return -1;
+    struct patch_entry patch = {0};
+    if (place->patch)
+        patch = patch_find(place->patch, r->id);
+    if (patch.text && override_text(r->json, patch.text, e))
+        return -1;
+    if (has(r->json, "audios"))
+        p->clips = json_get_array(r->json, "audios", e);
+    return e->kind ? -1 : read_form(p, r->json, e);
+}
+
+int record_of_json(struct record *r, json_t *o, const struct record_place *place, struct err *e)
+{
+    memset(r, 0, sizeof *r);
+    r->where = xstrdup(place->where ? place->where : "");
+    r->prompt = xstrdup(place->prompt ? place->prompt : "");
+    r->json = o;
+    struct parse p = {.r = r, .place = place};
+    if (read_object(&p, e)) {
+        err_in(e, "%s", r->where);
+        record_release(r);
+        return -1;
+    }
+    return 0;
 }
 
 /* How many bytes in front are UTF-8. */
@@ -427,39 +562,20 @@ static size_t valid_utf8(const char *line, size_t size)
     return at;
 }
 
-static int parse_line(struct record *r, const char *line, size_t size, const char *dir,
-                      struct err *e)
+int record_parse(struct record *r, const char *line, size_t size, const struct record_place *place,
+                 struct err *e)
 {
+    const char *where = place->where ? place->where : "";
+    memset(r, 0, sizeof *r);
     size_t valid = valid_utf8(line, size);
     if (valid < size)
-        return err_set(e, ERR_DATA, "%s:%zu: the byte 0x%02x is not UTF-8", r->where, valid + 1,
+        return err_set(e, ERR_DATA, "%s:%zu: the byte 0x%02x is not UTF-8", where, valid + 1,
                        (unsigned char)line[valid]);
     json_error_t at;
-    r->json = json_loadb(line, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
-    if (!r->json)
-        return err_set(e, ERR_DATA, "%s:%d: %s", r->where, at.column > 0 ? at.column : 1, at.text);
-    struct parse p = {.r = r, .dir = dir};
-    int failed = 0;
-    if (!json_is_object(r->json))
-        failed = err_set(e, ERR_DATA, "expected an object, found %s", json_kind_name(r->json));
-    if (!failed && has(r->json, "audios"))
-        p.clips = json_get_array(r->json, "audios", e);
-    if (e->kind || read_name(r, r->json, e) || read_form(&p, r->json, e))
-        return err_in(e, "%s", r->where);
-    return 0;
-}
-
-int record_parse(struct record *r, const char *line, size_t size, const char *where,
-                 const char *dir, const char *prompt, struct err *e)
-{
-    memset(r, 0, sizeof *r);
-    r->where = xstrdup(where);
-    r->prompt = xstrdup(prompt ? prompt : "");
-    if (parse_line(r, line, size, dir, e)) {
-        record_release(r);
-        return -1;
-    }
-    return 0;
+    json_t *o = json_loadb(line, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
+    if (!o)
+        return err_set(e, ERR_DATA, "%s:%d: %s", where, at.column > 0 ? at.column : 1, at.text);
+    return record_of_json(r, o, place, e);
 }
 
 void record_of_clip(struct record *r, const char *path, const char *prompt)
@@ -505,4 +621,136 @@ char *record_reference(const struct record *r)
     char *taken = xstrdup(text.data);
     buf_release(&text);
     return taken;
+}
+
+/* ------------------------------------------------------------------ facts -- */
+
+/* What is counted while the facts are gathered. */
+struct count {
+    struct record_facts *f;
+    const struct record_place *place;
+    size_t clips_used;                    /* of "audios" */
+    int64_t text_bytes, clip_bytes;
+};
+
+static void count_text(struct count *c, const json_t *text)
+{
+    c->text_bytes += (int64_t)json_string_length(text);
+}
+
+/* Bytes of a clip in the record's shard or in the record itself.  Files beside it are not asked for their
+ * size: the order of the data would hang on what no manifest pins, and be another one in a bucket. */
+static int64_t clip_size(const struct count *c, const char *uri)
+{
+    const struct record_place *place = c->place;
+    if (strncmp(uri, "data:", 5) == 0)
+        return (int64_t)strlen(uri) / 4 * 3;
+    const struct shard_member *m =
+        place->shard ? shard_find(place->shard, place->index, uri) : NULL;
+    return m ? m->size : 0;
+}
+
+static void count_clip(struct count *c, const json_t *v)
+{
+    static const char *const names[] = {"path", "url", "uri", "audio"};
+    for (int i = 0; i < 4 && json_is_object(v); i++)
+        if (json_is_string(json_object_get(v, names[i])))
+            v = json_object_get(v, names[i]);
+    if (!json_is_string(v) || c->f->media_count == RECORD_MEDIA_MAX)
+        return;
+    c->f->media_count++;
+    c->clip_bytes += clip_size(c, json_string_value(v));
+}
+
+static void count_part(struct count *c, const json_t *part, const json_t *audios)
+{
+    static const char *const keys[] = {"audio", "path", "url", "uri", "audio_url"};
+    struct err ignored = {0};
+    const char *type = json_is_object(part) ? part_type(part, &ignored) : NULL;
+    if (!type || !strstr(type, "audio")) {
+        count_text(c, json_is_object(part) ? json_object_get(part, "text") : part);
+        return;
+    }
+    if (has(part, "input_audio")) {
+        const json_t *data = json_object_get(json_object_get(part, "input_audio"), "data");
+        c->f->media_count += c->f->media_count < RECORD_MEDIA_MAX;
+        c->clip_bytes += (int64_t)json_string_length(data) / 4 * 3;
+        return;
+    }
+    for (int i = 0; i < 5; i++) {
+        if (has(part, keys[i])) {
+            count_clip(c, json_object_get(part, keys[i]));
+            return;
+        }
+    }
+    count_clip(c, json_array_get(audios, c->clips_used++));
+}
+
+static void count_messages(struct count *c, const json_t *list, const json_t *audios,
+                           const char *patch)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *m = json_array_get(list, i), *content = json_object_get(m, "content");
+        count_text(c, json_object_get(m, "reasoning"));
+        if (patch && i + 1 == json_array_size(list))
+            c->text_bytes += (int64_t)strlen(patch);
+        else if (json_is_string(content))
+            count_text(c, content);
+        else
+            for (size_t k = 0; k < json_array_size(content); k++)
+                count_part(c, json_array_get(content, k), audios);
+    }
+}
+
+static void count_short_form(struct count *c, const json_t *o, const char *patch)
+{
+    const json_t *clip = value_of(o, "audio", c->place);
+    if (!clip)
+        clip = value_of(o, "audio_filepath", c->place);
+    const json_t *completion = clip ? NULL : value_of(o, "completion", c->place);
+    count_text(c, value_of(o, "prompt", c->place));
+    if (patch)
+        c->text_bytes += (int64_t)strlen(patch);
+    else
+        count_text(c, completion ? completion : value_of(o, "text", c->place));
+    if (clip)
+        count_clip(c, clip);
+}
+
+static void copy_id(struct record_facts *f, const json_t *id)
+{
+    if (json_is_integer(id)) {
+        snprintf(f->id, sizeof f->id, "%lld", (long long)json_integer_value(id));
+    } else if (json_is_string(id)) {
+        size_t size = json_string_length(id);
+        size_t skip = size < sizeof f->id ? 0 : size - sizeof f->id + 1;
+        memcpy(f->id, json_string_value(id) + skip, size - skip + 1);
+    }
+}
+
+void record_facts(struct record_facts *f, const json_t *o, const struct record_place *place)
+{
+    struct count c = {.f = f, .place = place};
+    struct patch_entry patch = {0};
+    memset(f, 0, sizeof *f);
+    if (!json_is_object(o))
+        return;
+    const json_t *id = value_of(o, "id", place);
+    copy_id(f, id);
+    if (place->patch && f->id[0])
+        patch = patch_find(place->patch, json_is_string(id) ? json_string_value(id) : f->id);
+    const json_t *duration = value_of(o, "duration", place);
+    f->seconds = (float)read_seconds(
+        duration, json_is_number(duration) ? NULL : value_of(o, "audio_seconds", place));
+    const json_t *messages = value_of(o, "messages", place);
+    if (messages)
+        count_messages(&c, messages, value_of(o, "audios", place), patch.text);
+    else
+        count_short_form(&c, o, patch.text);
+    int64_t length = c.text_bytes / TEXT_BYTES_PER_TOKEN;
+    if (f->seconds > 0)
+        length += (int64_t)(f->seconds * TOKENS_PER_SECOND);
+    else
+        length += c.clip_bytes / CLIP_BYTES_PER_TOKEN;
+    f->length = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
 }

@@ -1,4 +1,5 @@
-/* record.h - one line of a JSONL file as a conversation with its media, or as plain text.
+/* record.h - one record (a line of JSONL, a row of CSV, a sample of a shard) as a conversation with
+ * its media, or as plain text.
  *
  *     {"messages": [{"role": "user", "content": [{"type": "audio", "audio": "a.flac"},
  *                                                {"type": "text", "text": "Transcribe."}]},
@@ -34,11 +35,12 @@ enum {
 
 enum record_kind { RECORD_CHAT, RECORD_TEXT };
 
-/* A clip: either a place or the bytes of a file. */
+/* A clip: a place, the bytes of a file, or a member of the shard that the record is in. */
 struct record_media {
-    char *uri;                            /* resolved; NULL when `bytes` is set */
+    char *uri;                            /* resolved; NULL when one of the others is set */
     void *bytes;
     size_t size;
+    const struct shard_member *member;    /* borrowed from the shard */
     char *name;                           /* for messages: as written in the record */
 };
 
@@ -52,16 +54,53 @@ struct record {
     struct record_media *media;           /* chat_part.media points here */
     int media_count;
     const char *language;                 /* NULL: not said */
-    double seconds;                       /* "duration", 0: not said */
+    double seconds;                       /* "duration" or "audio_seconds", 0: not said */
     json_t *json;                         /* owns the texts of the line ... */
     char *prompt;                         /* ... and this the default prompt */
 };
 
-/* Read one line.  `where` names it ("train.jsonl:17"), `dir` is where relative paths start,
- * `prompt` is the text part for clips that bring none (NULL or "" for none).  Fails with ERR_DATA,
- * naming line, column and key.  On failure `r` is released. */
-int record_parse(struct record *r, const char *line, size_t size, const char *where,
-                 const char *dir, const char *prompt, struct err *e) MUST_CHECK;
+/* What surrounds a record.  Everything is borrowed while it is read; `shard` for as long as the
+ * record lives. */
+struct record_place {
+    const char *where;                    /* its name: "train.jsonl:17" */
+    const char *dir;                      /* relative paths start here */
+    const char *prompt;                   /* for clips that bring none; NULL or "" for none */
+    const struct shard *shard;            /* the shard that it is a sample of, or NULL ... */
+    int index;                            /* ... and which one */
+    char *const *columns;                 /* [column_count] "text=transcript": our key,
+                                             their name */
+    int column_count;
+    const struct patch *patch;            /* or NULL */
+};
+
+/* Read one line of JSON.  Fails with ERR_DATA, naming line, column and key.  On failure `r` is
+ * released. */
+int record_parse(struct record *r, const char *line, size_t size, const struct record_place *place,
+                 struct err *e) MUST_CHECK;
+
+/* The same for an object, which is changed by columns and patches; takes over the reference, on
+ * failure too.  Errors begin with the place's name. */
+int record_of_json(struct record *r, json_t *o, const struct record_place *place,
+                   struct err *e) MUST_CHECK;
+
+/* What planning needs to know of a record, without its media being opened. */
+struct record_facts {
+    char id[256];                         /* "id", "" when it has none (longer ones: their end) */
+    uint32_t length;                      /* about how many tokens: bytes of text, and clips by
+                                             their duration or else their size */
+    float seconds;                        /* "duration" or "audio_seconds", 0: not said */
+    int media_count;                      /* clips named in it */
+};
+
+/* Columns are looked up as they are named in `place`, so that `o` may be as it was written; a
+ * patch's text counts instead of the record's.  A clip that lies elsewhere counts by the duration that
+ * the record says, and without one not at all. */
+void record_facts(struct record_facts *f, const json_t *o, const struct record_place *place);
+
+/* Apply the column mapping: each "ours=theirs" gives the value of `theirs` the name `ours`, all at
+ * once; a name that the record does not have is left alone.  record_of_json does it. */
+void record_rename(json_t *o, char *const *columns, int column_count);
+
 /* Safe on a zeroed struct. */
 void record_release(struct record *r);
 

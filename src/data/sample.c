@@ -8,6 +8,13 @@
 #include "data/source.h"
 #include "media/audio.h"
 
+enum {
+    FINEST_RATE = 192000,                 /* of recordings, Hz ... */
+    FINEST_CHANNELS = 8,
+    FINEST_BYTES = 4,                     /* ... a sample and channel */
+    OTHER_BYTES = 16 << 20,               /* pictures and the like in a sound file */
+};
+
 /* ------------------------------------------------------------------ clips -- */
 
 /* Features of a clip's samples. */
@@ -32,6 +39,64 @@ static int make_clip(struct sample_clip *c, const struct data_format *f, const s
     return 0;
 }
 
+static int check_hearing(const struct data_format *f, const struct record *r, struct err *e)
+{
+    if (r->media_count == 0 || f->mel)
+        return 0;
+    err_set(e, ERR_DATA, "%s: the model has no audio tower", r->media[0].name);
+    return err_hint(e, "use a checkpoint that hears, or records without sound");
+}
+
+/* The largest file that a clip can be in: the longest clip, as fine as sound is recorded, and
+ * whatever else may lie in the file. */
+static int64_t bytes_max(const struct data_format *f)
+{
+    int64_t most = AUDIO_FILE_BYTES_MAX;
+    if (f->mel) {
+        const struct mel_config *m = mel_settings(f->mel);
+        int64_t sound = m->samples_max / m->rate * FINEST_RATE * FINEST_CHANNELS * FINEST_BYTES;
+        most = sound + OTHER_BYTES;
+    }
+    most = most < AUDIO_FILE_BYTES_MAX ? most : AUDIO_FILE_BYTES_MAX;
+    return f->media_bytes_max > 0 && f->media_bytes_max < most ? f->media_bytes_max : most;
+}
+
+static int fetch_member(struct record_media *media, int64_t most, shard_read_fn read, void *arg,
+                        struct err *e)
+{
+    int64_t size = media->member->size;
+    if (!read)
+        return err_set(e, ERR_BUG, "%s: nothing reads its shard", media->name);
+    if (size > most)
+        return err_set(e, ERR_DATA, "%s: %lld bytes, at most %lld are allowed", media->name,
+                       (long long)size, (long long)most);
+    void *bytes = xmalloc((size_t)size + 1);
+    if (read(arg, media->member->offset, bytes, (size_t)size, e)) {
+        free(bytes);
+        return err_in(e, "%s", media->name);
+    }
+    media->bytes = bytes;
+    media->size = (size_t)size;
+    return 0;
+}
+
+int sample_fetch(const struct data_format *f, struct record *r, shard_read_fn read, void *arg,
+                 struct err *e)
+{
+    for (int i = 0; i < r->media_count; i++) {
+        struct record_media *media = &r->media[i];
+        if (media->bytes)
+            continue;
+        if (media->member && fetch_member(media, bytes_max(f), read, arg, e))
+            return -1;
+        if (media->uri)
+            media->bytes = source_load(f->net, media->uri, bytes_max(f), &media->size, e);
+        if (!media->bytes)
+            return -1;
+    }
+    return 0;
+}
+
 static int decode_clip(struct sample_clip *c, const struct data_format *f,
                        const struct record_media *media, struct err *e)
 {
@@ -39,14 +104,16 @@ static int decode_clip(struct sample_clip *c, const struct data_format *f,
     struct audio_options options = {.seconds_max = (double)m->samples_max / m->rate,
                                     .rate = m->rate};
     size_t size = media->size;
+    const void *bytes = media->bytes;
     void *loaded = NULL;
-    if (media->uri) {
-        loaded = source_load(media->uri, AUDIO_FILE_BYTES_MAX, &size, e);
-        if (!loaded)
-            return -1;
-    }
+    if (!bytes && !media->uri)
+        return err_set(e, ERR_BUG, "%s: was not read from its shard", media->name);
+    if (!bytes)
+        bytes = loaded = source_load(f->net, media->uri, bytes_max(f), &size, e);
+    if (!bytes)
+        return -1;
     struct audio a;
-    int failed = audio_decode(&a, loaded ? loaded : media->bytes, size, &options, e);
+    int failed = audio_decode(&a, bytes, size, &options, e);
     if (!failed)
         failed = make_clip(c, f, &a, e);
     audio_release(&a);
@@ -57,10 +124,8 @@ static int decode_clip(struct sample_clip *c, const struct data_format *f,
 static int decode_clips(struct sample *s, const struct data_format *f, const struct record *r,
                         struct err *e)
 {
-    if (r->media_count > 0 && !f->mel) {
-        err_set(e, ERR_DATA, "%s: the model has no audio tower", r->media[0].name);
-        return err_hint(e, "use a checkpoint that hears, or records without sound");
-    }
+    if (check_hearing(f, r, e))
+        return -1;
     s->clips = xcalloc((size_t)r->media_count + 1, sizeof *s->clips);
     for (int i = 0; i < r->media_count; i++, s->clip_count++)
         if (decode_clip(&s->clips[i], f, &r->media[i], e))
@@ -144,28 +209,19 @@ int sample_make(struct sample *s, const struct data_format *f, const struct reco
     return 0;
 }
 
-int sample_load(struct sample *s, const struct data_format *f, const struct manifest *m, int64_t i,
+int sample_load(struct sample *s, const struct data_format *f, const struct manifest *m,
+                const struct record_ref *ref, shard_read_fn read, void *arg,
                 enum sample_purpose purpose, struct err *e)
 {
     memset(s, 0, sizeof *s);
-    char *where = manifest_where(m, i);
-    struct record r = {0};
-    size_t size = 0;
-    char *line = manifest_read(m, i, &size, e);
-    int failed = -1;
-    if (!line) {
-        err_in(e, "%s", where);
-    } else if (record_parse(&r, line, size, where, manifest_dir(m, i), f->prompt, e) == 0) {
-        failed = sample_make(s, f, &r, purpose, e);
-        if (failed)
-            err_in(e, "%s", where);
-        else
-            s->record = i;
-    }
+    struct record r;
+    if (manifest_record(m, ref, read, arg, f->prompt, &r, e))
+        return -1;
+    int failed = (f->mel && sample_fetch(f, &r, read, arg, e)) || sample_make(s, f, &r, purpose, e);
+    if (failed)
+        err_in(e, "%s", r.where);
     record_release(&r);
-    free(line);
-    free(where);
-    return failed;
+    return failed ? -1 : 0;
 }
 
 int sample_of_audio(struct sample *s, const struct data_format *f, const float *x, int64_t count,

@@ -3,41 +3,48 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-#include "base/file.h"
+#include "base/dir.h"
 #include "base/mem.h"
 
-enum { NAME_MAX_BYTES = 16 << 10, RANGE_DIGITS_MAX = 12 };
+/* Seconds for a range to come before it is asked for again: a start, and 2 MB/s. */
+#define HEDGE_START_S 2.0
+#define HEDGE_BYTES_PER_S 2e6
 
-/* A local file.  It is opened for each read, so that a thousand shards need no thousand
- * descriptors; opening takes microseconds. */
+/* A local file is opened for each read, so that a thousand shards need no thousand descriptors;
+ * opening takes microseconds. */
 struct source {
-    char *name;
-    int64_t size;
+    struct net *net;              /* borrowed; NULL for a local file */
+    const char *path;             /* of a local file, points into object.uri */
+    struct object object;
 };
 
 /* ---------------------------------------------------------------- opening -- */
 
-/* "file:///a/b" is "/a/b"; other schemes are for other kinds of sources. */
-static const char *local_path(const char *uri, struct err *e)
+const char *source_local_path(const char *uri)
 {
-    const char *colon = strstr(uri, "://");
-    if (!colon)
+    if (!strstr(uri, "://"))
         return uri;
-    if (strncmp(uri, "file:///", 8) == 0)
-        return uri + 7;
-    err_set(e, ERR_DATA, "%s: cannot read \"%.*s://\", only local files", uri, (int)(colon - uri),
-            uri);
-    err_hint(e, "copy the data to a local folder and give its path");
-    return NULL;
+    return strncmp(uri, "file:///", 8) == 0 ? uri + 7 : NULL;
+}
+
+/* Can a name that is not local be read at all? */
+static int check_remote(const struct net *net, const char *uri, struct err *e)
+{
+    int n = (int)(strstr(uri, "://") - uri);
+    if (store_knows(uri) && net)
+        return 0;
+    if (store_knows(uri)) {
+        err_set(e, ERR_DATA, "%s: cannot read \"%.*s://\" here, only local files", uri, n, uri);
+        return err_hint(e, "copy the file to a local folder and give its path");
+    }
+    err_set(e, ERR_DATA, "%s: cannot read \"%.*s://\", which is no kind of storage that is known",
+            uri, n, uri);
+    return err_hint(e, "a path, file://, gs://, s3://, https:// or hf:// is expected");
 }
 
 /* Open a regular file; -1 on failure. */
@@ -58,32 +65,65 @@ static int open_file(const char *path, int64_t *size, struct err *e)
     return fd;
 }
 
-struct source *source_open(const char *uri, struct err *e)
+int source_stat(struct net *net, const char *uri, struct object *o, struct err *e)
 {
-    const char *path = local_path(uri, e);
-    int64_t size = 0;
-    int fd = path ? open_file(path, &size, e) : -1;
+    const char *path = source_local_path(uri);
+    *o = (struct object){.size = -1};
+    if (!path)
+        return check_remote(net, uri, e) || store_stat(net, uri, o, e) ? -1 : 0;
+    int fd = open_file(path, &o->size, e);
     if (fd < 0)
-        return NULL;
+        return -1;
     close(fd);
+    o->uri = xstrdup(path);
+    return 0;
+}
+
+/* Takes over the object. */
+static struct source *new_source(struct net *net, struct object *o)
+{
     struct source *s = xcalloc(1, sizeof *s);
-    s->name = xstrdup(path);
-    s->size = size;
+    s->object = *o;
+    s->path = source_local_path(o->uri);
+    s->net = s->path ? NULL : net;
+    *o = (struct object){0};
     return s;
+}
+
+struct source *source_open(struct net *net, const char *uri, struct err *e)
+{
+    struct object o;
+    return source_stat(net, uri, &o, e) ? NULL : new_source(net, &o);
+}
+
+struct source *source_open_object(struct net *net, const struct object *o, struct err *e)
+{
+    if (!source_local_path(o->uri) && check_remote(net, o->uri, e))
+        return NULL;
+    struct object copy;
+    object_copy(&copy, o);
+    return new_source(net, &copy);
 }
 
 void source_close(struct source *s)
 {
     if (!s)
         return;
-    free(s->name);
+    object_release(&s->object);
     free(s);
 }
 
 int64_t source_size(const struct source *s)
 {
-    return s->size;
+    return s->object.size;
 }
+
+const struct object *source_object(const struct source *s)
+{
+    return &s->object;
+}
+
+/* ---------------------------------------------------------------- reading -- */
 
 static int read_range(const char *name, int fd, int64_t offset, char *out, size_t size,
                       struct err *e)
@@ -104,32 +144,61 @@ static int read_range(const char *name, int fd, int64_t offset, char *out, size_
     return 0;
 }
 
-int source_read(const struct source *s, int64_t offset, void *out, size_t size, struct err *e)
+static int read_local(const struct source *s, int64_t offset, void *out, size_t size, struct err *e)
 {
-    int64_t now = 0;
-    int fd = open_file(s->name, &now, e);
+    int64_t now = 0, size_then = s->object.size;
+    int fd = open_file(s->path, &now, e);
     if (fd < 0)
         return -1;
-    int failed = now == s->size ? read_range(s->name, fd, offset, out, size, e)
-                                : err_set(e, ERR_INTEGRITY,
-                                          "%s: changed while in use, had %lld bytes, now %lld",
-                                          s->name, (long long)s->size, (long long)now);
+    int failed =
+        now == size_then || size_then < 0
+            ? read_range(s->path, fd, offset, out, size, e)
+            : err_set(e, ERR_INTEGRITY, "%s: changed while in use, had %lld bytes, now %lld",
+                      s->path, (long long)size_then, (long long)now);
     close(fd);
     return failed;
 }
 
-void *source_load(const char *uri, int64_t bytes_max, size_t *size, struct err *e)
+/* State why a remote range cannot be read at all. */
+static int refuse(const struct object *o, int64_t end, struct err *e)
 {
-    struct source *s = source_open(uri, e);
+    char *shown = store_shown(o->uri);
+    if (o->is_gzip)
+        err_set(e, ERR_DATA,
+                "%s: is stored with Content-Encoding: gzip, so that no part of it can be read "
+                "alone",
+                shown);
+    else
+        err_set(e, ERR_DATA, "%s: ends at byte %lld, expected %lld", shown, (long long)o->size,
+                (long long)end);
+    free(shown);
+    return -1;
+}
+
+int source_read(const struct source *s, int64_t offset, void *out, size_t size, struct err *e)
+{
+    const struct object *o = &s->object;
+    int64_t end = offset + (int64_t)size;
+    if (s->path)
+        return read_local(s, offset, out, size, e);
+    if (o->is_gzip || (o->size >= 0 && end > o->size))
+        return refuse(o, end, e);
+    double hedge_s = HEDGE_START_S + (double)size / HEDGE_BYTES_PER_S;
+    return size == 0 ? 0 : store_read(s->net, o, offset, out, size, hedge_s, NULL, e);
+}
+
+static void *load_local(const char *path, int64_t bytes_max, size_t *size, struct err *e)
+{
+    struct source *s = source_open(NULL, path, e);
     if (!s)
         return NULL;
     void *bytes = NULL;
-    if (s->size > bytes_max) {
-        err_set(e, ERR_DATA, "%s: %lld bytes, at most %lld are allowed", uri, (long long)s->size,
-                (long long)bytes_max);
+    if (source_size(s) > bytes_max) {
+        err_set(e, ERR_DATA, "%s: %lld bytes, at most %lld are allowed", path,
+                (long long)source_size(s), (long long)bytes_max);
     } else {
-        bytes = xmalloc((size_t)s->size + 1);
-        *size = (size_t)s->size;
+        *size = (size_t)source_size(s);
+        bytes = xmalloc(*size + 1);
         if (source_read(s, 0, bytes, *size, e)) {
             free(bytes);
             bytes = NULL;
@@ -139,119 +208,57 @@ void *source_load(const char *uri, int64_t bytes_max, size_t *size, struct err *
     return bytes;
 }
 
+void *source_load(struct net *net, const char *uri, int64_t bytes_max, size_t *size, struct err *e)
+{
+    const char *path = source_local_path(uri);
+    if (path)
+        return load_local(path, bytes_max, size, e);
+    if (check_remote(net, uri, e))
+        return NULL;
+    struct object o = {.uri = xstrdup(uri), .size = -1};
+    void *bytes = store_load(net, &o, bytes_max, size, e);
+    object_release(&o);
+    return bytes;
+}
+
+/* ------------------------------------------------------------------ names -- */
+
+/* "gs://bucket/" of "gs://bucket/a/b": bytes that no ".." takes away. */
+static size_t root_size(const char *uri)
+{
+    size_t scheme = (size_t)(strstr(uri, "://") - uri) + 3;
+    size_t host = strcspn(uri + scheme, "/");
+    return scheme + host + (uri[scheme + host] == '/');
+}
+
+char *source_dir(const char *uri)
+{
+    const char *path = source_local_path(uri);
+    if (path)
+        return path_dir(path);
+    /* Only web addresses have a query behind the name. */
+    size_t root = root_size(uri), slash = strcspn(uri, strncmp(uri, "http", 4) ? "" : "?#");
+    while (slash > root && uri[slash] != '/')
+        slash--;
+    if (slash <= root)
+        slash = root - (uri[root - 1] == '/');
+    return xstrndup(uri, slash);
+}
+
 char *source_resolve(const char *dir, const char *name)
 {
-    return strstr(name, "://") ? xstrdup(name) : path_join(dir, name);
-}
-
-/* --------------------------------------------------------------- patterns -- */
-
-void source_list_release(struct source_list *l)
-{
-    for (int64_t i = 0; i < l->count; i++)
-        free(l->names[i]);
-    free(l->names);
-    memset(l, 0, sizeof *l);
-}
-
-static int list_add(struct source_list *l, const char *name, struct err *e)
-{
-    if (l->count == SOURCE_MATCH_MAX)
-        return err_set(e, ERR_DATA, "means more than %d files", SOURCE_MATCH_MAX);
-    if (l->count == l->capacity) {
-        l->capacity = l->capacity ? 2 * l->capacity : 16;
-        l->names = xreallocarray(l->names, (size_t)l->capacity, sizeof *l->names);
+    if (strstr(name, "://"))
+        return xstrdup(name);
+    if (source_local_path(dir) || name[0] == '/')
+        return path_join(source_local_path(dir) ? source_local_path(dir) : dir, name);
+    /* Stores know no "." and "..": they are names like any other there. */
+    size_t root = root_size(dir), size = strlen(dir);
+    while (name[0] == '.' && (name[1] == '/' || (name[1] == '.' && name[2] == '/'))) {
+        bool is_up = name[1] == '.';
+        while (is_up && size > root && dir[--size] != '/')
+            continue;
+        name += is_up ? 3 : 2;
     }
-    l->names[l->count++] = xstrdup(name);
-    return 0;
-}
-
-/* The names that fit a pattern without braces; a plain name is taken as it is. */
-static int match_glob(struct source_list *l, const char *pattern, struct err *e)
-{
-    if (!strpbrk(pattern, "*?[") || file_exists(pattern))
-        return list_add(l, pattern, e);
-    glob_t found;
-    int failed = glob(pattern, GLOB_ERR, NULL, &found);
-    if (failed == GLOB_NOMATCH)
-        return 0;
-    if (failed)
-        return err_set(e, ERR_DATA, "cannot read the folder: %s", strerror(errno));
-    for (size_t i = 0; i < found.gl_pathc && !failed; i++)
-        failed = list_add(l, found.gl_pathv[i], e);
-    globfree(&found);
-    return failed ? -1 : 0;
-}
-
-/* Is [begin, end) a range "0000..0919"? */
-static bool is_range(const char *begin, const char *end, long *low, long *high, int *digits)
-{
-    size_t n = strspn(begin, "0123456789");
-    const char *second = begin + n + 2;
-    if (n == 0 || n > RANGE_DIGITS_MAX || end - begin < (ptrdiff_t)n + 3 ||
-        strncmp(begin + n, "..", 2) != 0)
-        return false;
-    size_t m = strspn(second, "0123456789");
-    if (m == 0 || m > RANGE_DIGITS_MAX || second + m != end)
-        return false;
-    *low = strtol(begin, NULL, 10);
-    *high = strtol(second, NULL, 10);
-    *digits = *begin == '0' || n == m ? (int)n : 1;
-    return *low <= *high;
-}
-
-static int match(struct source_list *l, const char *pattern, struct err *e);
-
-/* One value in the place of the braces; further braces follow in what comes behind. */
-static int match_value(struct source_list *l, const char *pattern, const char *open,
-                       const char *close, const char *value, size_t size, struct err *e)
-{
-    struct buf name;
-    buf_init(&name, NAME_MAX_BYTES);
-    buf_add(&name, pattern, (size_t)(open - pattern));
-    buf_add(&name, value, size);
-    buf_add_str(&name, close + 1);
-    int failed = buf_check(&name, "the name", e) || match(l, name.data, e);
-    buf_release(&name);
-    return failed ? -1 : 0;
-}
-
-static int match(struct source_list *l, const char *pattern, struct err *e)
-{
-    const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close || close == open + 1)
-        return match_glob(l, pattern, e);
-    long low, high;
-    int digits;
-    if (is_range(open + 1, close, &low, &high, &digits)) {
-        if (high - low >= SOURCE_MATCH_MAX)
-            return err_set(e, ERR_DATA, "means more than %d files", SOURCE_MATCH_MAX);
-        for (long i = low; i <= high; i++) {
-            char value[32];
-            int n = snprintf(value, sizeof value, "%0*ld", digits, i);
-            if (match_value(l, pattern, open, close, value, (size_t)n, e))
-                return -1;
-        }
-        return 0;
-    }
-    for (const char *value = open + 1; value <= close;) {
-        size_t n = strcspn(value, ",}");
-        if (match_value(l, pattern, open, close, value, n, e))
-            return -1;
-        value += n + 1;
-    }
-    return 0;
-}
-
-int source_match(struct source_list *l, const char *pattern, struct err *e)
-{
-    const char *path = local_path(pattern, e);
-    if (!path)
-        return -1;
-    int64_t before = l->count;
-    if (file_exists(path) ? list_add(l, path, e) : match(l, path, e))
-        return err_in(e, "%s", pattern);
-    if (l->count == before)
-        return err_set(e, ERR_DATA, "%s: no such file", pattern);
-    return 0;
+    size -= size > 0 && dir[size - 1] == '/';
+    return xasprintf("%.*s/%s", (int)size, dir, name);
 }

@@ -14,12 +14,25 @@ done
 says "help exit-codes" "    7  integrity" "$attune" help exit-codes
 says "help config" 'lora.rank' "$attune" help config
 check "docs/config.md is what help config prints" cmp -s "$dir/out" docs/config.md
+for verb in check plan index stats show import; do
+    says "data $verb --help" "usage: attune data $verb" "$attune" data $verb --help
+    says "help data $verb" "usage: attune data $verb" "$attune" help data $verb
+done
+for words in "data" "data --help" "help data"; do
+    says "$words: the commands of data" "  data check" "$attune" $words
+done
 says "help of help" "Topics:" "$attune" help help
 
 # -- usage ----------------------------------------------------------------------------------------
 expect "unknown command" 2 'attune: unknown command "trian"' "$attune" trian
 check "unknown command: hint" grep -q 'hint: did you mean `attune train`?' "$dir/err"
 check "unknown command: nothing on stdout" test ! -s "$dir/out"
+expect "unknown command of data" 2 'attune: unknown command "data chekc"' "$attune" data chekc x
+check "unknown command of data: hint" grep -q 'hint: did you mean `attune data check`?' "$dir/err"
+expect "no command of data" 2 'data: a command is needed' "$attune" data --json
+expect "no data for data" 2 'data check: no data is given' "$attune" data check
+expect "no number of bytes" 2 '--memory: "much" is not a number of bytes' \
+    "$attune" train --model m --train t --memory much
 expect "unknown topic" 2 'help: unknown command "xyz"' "$attune" help xyz
 expect "flag before the command" 2 'unknown flag "--json"' "$attune" --json
 expect "unknown flag" 2 'score: unknown flag "--modle"' "$attune" score --modle x

@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(line);
     memcpy(line, data, size);
     line[size] = 'x';
-    int failed = record_parse(&r, line, size, "a.jsonl:7", "dir", "Transcribe.", &e);
+    struct record_place place = {.where = "a.jsonl:7", .dir = "dir", .prompt = "Transcribe."};
+    int failed = record_parse(&r, line, size, &place, &e);
     free(line);
     assert((failed != 0) == (e.kind == ERR_DATA));
     if (failed) {
@@ -42,6 +43,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < r.media_count; i++)
         assert(r.media[i].name && (r.media[i].uri != NULL) != (r.media[i].bytes != NULL));
     free(record_reference(&r));
+    struct record_facts f;
+    record_facts(&f, r.json, &place);
+    assert(f.media_count == r.media_count && f.seconds >= 0);
     record_release(&r);
     return 0;
 }
