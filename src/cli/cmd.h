@@ -11,6 +11,12 @@ int cmd_eval(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_score(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_transcribe(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_generate(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_check(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_plan(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_index(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_stats(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_show(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_data_import(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_doctor(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_help(const struct options *o, struct err *e) MUST_CHECK;
 

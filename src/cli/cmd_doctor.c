@@ -10,13 +10,16 @@
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "cli/version.h"
+#include "data/spool.h"
 #include "mx/mx.h"
+#include "net/auth.h"
 
 #include <libavcodec/avcodec.h>
 
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +30,9 @@
 #define SLOW_GFLOPS 10.0
 #define SMALL_MEMORY_GIB 4.0
 #define SMALL_DISK_GIB 2.0
+
+/* How long it is tried to find credentials. */
+#define LOGIN_S 5.0
 
 struct report {
     struct buf text;       /* the lines */
@@ -174,6 +180,27 @@ static int check_disk(struct report *r, struct err *e)
     return 0;
 }
 
+/* Where fetched files lie, and as whom storage is asked. */
+static int check_storage(struct report *r, struct err *e)
+{
+    struct err why = {0};
+    char *cache = spool_default_dir();
+    check(r, "cache", NULL, "%s", cache);
+    json_put_str(r->json, "cache_dir", cache);
+    free(cache);
+    struct net *net = net_open(&(struct net_options){.budget_s = LOGIN_S});
+    char *who = auth_google_describe(net, &why);
+    net_close(net);
+    if (!who && why.kind != ERR_LOGIN && why.kind != ERR_RETRY) {
+        *e = why;
+        return -1;
+    }
+    check(r, "gs://", who ? NULL : why.hint, "%s", who ? who : why.text);
+    json_put_str(r->json, "google", who);
+    free(who);
+    return 0;
+}
+
 /* ---------------------------------------------------------------- command -- */
 
 int cmd_doctor(const struct options *o, struct err *e)
@@ -191,7 +218,7 @@ int cmd_doctor(const struct options *o, struct err *e)
     }
     if (!rc) {
         check_codecs(&r);
-        rc = check_disk(&r, e);
+        rc = check_disk(&r, e) || check_storage(&r, e) ? -1 : 0;
     }
     json_put(r.json, "checks", r.checks);
     if (o->config.json)

@@ -9,14 +9,21 @@
 #include "base/mem.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
+#include "train/blacklist.h"
 #include "train/evaluate.h"
+#include "train/inputs.h"
 
-enum { WORST_SHOWN = 5, REPORT_BYTES_MAX = 64 << 20, BAD_SHOWN = 5 };
+enum {
+    WORST_SHOWN = 5,
+    BAD_SHOWN = 5,
+    REPORT_BYTES_MAX = 64 << 20,
+    PREDICTIONS_BYTES_MAX = 1 << 30,
+};
 
 static void show_progress(void *arg, const char *what, int64_t done, int64_t all)
 {
     (void)arg;
-    log_status("%s %lld/%lld", what, (long long)done, (long long)all);
+    output_progress(what, done, all);
 }
 
 /* --------------------------------------------------------------- the file -- */
@@ -34,24 +41,46 @@ static void add_prediction(struct buf *line, const struct evaluated *t)
     json_decref(o);
 }
 
-static int write_predictions(const struct evaluation *v, const char *path, struct err *e)
+static int write_predictions(const struct evaluation *v, struct net *net, const char *path,
+                             struct err *e)
 {
-    struct file_writer w;
-    if (file_writer_open(&w, path, e))
-        return -1;
-    int rc = 0;
-    for (int64_t i = 0; i < v->transcript_count && !rc; i++) {
-        struct buf line;
-        buf_init(&line, REPORT_BYTES_MAX);
-        add_prediction(&line, &v->transcripts[i]);
-        rc = buf_check(&line, "a prediction", e) || file_writer_write(&w, line.data, line.size, e)
-                 ? -1
-                 : 0;
-        buf_release(&line);
-    }
+    struct buf lines;
+    buf_init(&lines, PREDICTIONS_BYTES_MAX);
+    for (int64_t i = 0; i < v->transcript_count; i++)
+        add_prediction(&lines, &v->transcripts[i]);
+    int rc = output_save(net, path, &lines, "the file of predictions", e);
+    buf_release(&lines);
+    return rc;
+}
+
+/* Say what was listed, and what can be done with it. */
+static void explain_blacklist(const struct blacklist_counts *n, const struct options *o)
+{
+    log_info("%s: %lld records with a word error rate of %.2f or more", o->blacklist,
+             (long long)n->listed, o->blacklist_wer);
+    if (n->protected)
+        log_info("  %lld more are protected by do_not_blacklist", (long long)n->protected);
+    if (n->without_id)
+        log_warn("%lld of them have no id and are listed by their place: patches cannot name them "
+                 "(give records an \"id\")",
+                 (long long)n->without_id);
+    if (n->listed)
+        log_info("  look at them, then: to leave them out, put the file into patches/delete/; to "
+                 "correct them, mend column text and put it into patches/override_text/; then "
+                 "--patches patches");
+}
+
+static int write_blacklist(const struct evaluation *v, const struct inputs *in,
+                           const struct options *o, struct err *e)
+{
+    struct buf table;
+    struct blacklist_counts counts;
+    buf_init(&table, PREDICTIONS_BYTES_MAX);
+    blacklist_table(v, in->patch, o->blacklist_wer, &table, &counts);
+    int rc = output_save(in->net, o->blacklist, &table, "the blacklist", e);
+    buf_release(&table);
     if (!rc)
-        rc = file_writer_commit(&w, NULL, e);
-    file_writer_abort(&w);
+        explain_blacklist(&counts, o);
     return rc;
 }
 
@@ -181,43 +210,60 @@ static void mention_adapter(const struct config *c)
     free(adapter);
 }
 
-static int eval_session(const struct session *s, const struct manifest *m, const struct options *o,
-                        struct err *e)
+static int eval_session(const struct session *s, const struct manifest *m, struct inputs *in,
+                        const struct options *o, struct err *e)
 {
     const struct config *c = &o->config;
     struct evaluate_options eo = evaluate_options_of(c);
     eo.on_progress = show_progress;
+    eo.memory_max = in->loader_memory;
+    eo.watch = watch_new(in->net, NULL, NULL);
     struct evaluation v;
     int rc = evaluate(&v, s, m, &eo, e);
+    watch_free(eo.watch);
     log_status_end();
     if (rc)
         return -1;
     show_bad(&v);
     if (*o->predictions)
-        rc = write_predictions(&v, o->predictions, e);
+        rc = write_predictions(&v, in->net, o->predictions, e);
+    if (!rc && *o->blacklist)
+        rc = write_blacklist(&v, in, o, e);
     if (!rc)
         rc = report(&v, c->json, e);
     evaluation_release(&v);
     return rc;
 }
 
+static int eval_manifest(const struct options *o, struct inputs *in, const struct manifest *m,
+                         struct err *e)
+{
+    const struct config *c = &o->config;
+    struct session_options so = session_options_of(c);
+    so.net = in->net;
+    so.init_random = false;
+    session_fit(&so, m, c->eval_max_records);
+    struct session s;
+    if (session_open(&s, &so, e))
+        return -1;
+    int rc = eval_session(&s, m, in, o, e);
+    session_close(&s);
+    return rc;
+}
+
 int cmd_eval(const struct options *o, struct err *e)
 {
     const struct config *c = &o->config;
-    const struct string_list *files = o->data.count ? &o->data : &c->eval;
+    struct inputs in;
     struct manifest m;
-    if (manifest_open(&m, files->at, files->count, e))
+    if (inputs_open(&in, c, e))
         return -1;
-    mention_adapter(c);
-    struct session_options so = session_options_of(c);
-    so.init_random = false;
-    session_fit(&so, &m, c->eval_max_records);
-    struct session s;
-    int rc = session_open(&s, &so, e);
+    int rc = inputs_manifest(&in, o->data.count ? &o->data : &c->eval, NULL, &m, e);
     if (!rc) {
-        rc = eval_session(&s, &m, o, e);
-        session_close(&s);
+        mention_adapter(c);
+        rc = eval_manifest(o, &in, &m, e);
+        manifest_release(&m);
     }
-    manifest_release(&m);
+    inputs_close(&in);
     return rc;
 }

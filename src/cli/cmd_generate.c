@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "data/collate.h"
 #include "train/generate.h"
+#include "train/inputs.h"
 #include "train/session.h"
 
 enum { PROMPT_BYTES_MAX = 16 << 20 };
@@ -68,7 +69,8 @@ static int make_record(struct record *r, const struct options *o, const char *pr
     json_decref(record);
     int rc = buf_check(&line, "the prompt", e);
     if (!rc)
-        rc = record_parse(r, line.data, line.size, "the prompt", ".", NULL, e);
+        rc = record_parse(r, line.data, line.size,
+                          &(struct record_place){.where = "the prompt", .dir = "."}, e);
     buf_release(&line);
     return rc;
 }
@@ -138,13 +140,18 @@ int cmd_generate(const struct options *o, struct err *e)
     so.max_tokens = 0;                 /* as long as the model can */
     so.without_audio = !o->audio.count && !session_adapter_hears(so.adapter);
     struct session s = {0};
+    struct inputs in = {0};
     int rc = read_prompt(o, &prompt, e);
+    if (!rc)
+        rc = inputs_open(&in, &o->config, e);
+    so.net = in.net;
     if (!rc)
         rc = session_open(&s, &so, e);
     if (!rc) {
         rc = answer(&s, o, prompt.data, e);
         session_close(&s);
     }
+    inputs_close(&in);
     buf_release(&prompt);
     return rc;
 }

@@ -21,8 +21,8 @@
 #include "base/mem.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
-#include "data/collate.h"
-#include "data/manifest.h"
+#include "data/loader.h"
+#include "train/inputs.h"
 #include "train/session.h"
 
 enum { LINE_BYTES_MAX = 256 << 20 };
@@ -35,15 +35,16 @@ static void add_number(struct buf *out, double v)
         buf_add_str(out, "null");
 }
 
-static void add_line(struct buf *out, const struct sample *s, const float *logprobs, int n,
-                     bool has_ids)
+/* The line of a batch of one record. */
+static void add_line(struct buf *out, const struct batch *b, const float *logprobs, bool has_ids)
 {
     double sum = 0;
+    int n = (int)b->supervised;
     for (int i = 0; i < n; i++)
         sum -= (double)logprobs[i];
     buf_add_str(out, "{\"id\":");
-    json_write_str(s->id, strlen(s->id), out);
-    buf_printf(out, ",\"input_tokens\":%d,\"supervised_tokens\":%d,\"loss\":", s->count, n);
+    json_write_str(b->ids[0], strlen(b->ids[0]), out);
+    buf_printf(out, ",\"input_tokens\":%d,\"supervised_tokens\":%d,\"loss\":", b->lengths[0], n);
     add_number(out, sum / n);
     buf_add_str(out, ",\"logprobs\":[");
     for (int i = 0; i < n; i++) {
@@ -53,87 +54,121 @@ static void add_line(struct buf *out, const struct sample *s, const float *logpr
     buf_add_char(out, ']');
     if (has_ids) {
         buf_add_str(out, ",\"input_ids\":[");
-        for (int i = 0; i < s->count; i++)
-            buf_printf(out, "%s%d", i ? "," : "", s->tokens[i]);
+        for (int i = 0; i < b->lengths[0]; i++)
+            buf_printf(out, "%s%d", i ? "," : "", b->tokens[i]);
         buf_add_char(out, ']');
     }
     buf_add_char(out, '}');
 }
 
-static int score_sample(const struct session *session, const struct sample *s, bool has_ids,
-                        struct err *e)
+static int score_batch(const struct session *session, const struct batch *b, bool has_ids,
+                       struct err *e)
 {
-    struct batch b;
-    collate(&b, &session->format, s, 1);
-    float *logprobs = xcalloc((size_t)b.targets + 1, sizeof *logprobs);
+    float *logprobs = xcalloc((size_t)b->targets + 1, sizeof *logprobs);
     mx_enter();
     struct model_input in;
-    session_input(&in, &b);
+    session_input(&in, b);
     int rc = mx_read(model_logprobs(session->model, &in), MX_FLOAT32, logprobs,
-                     (size_t)b.targets * sizeof *logprobs, e);
+                     (size_t)b->targets * sizeof *logprobs, e);
     mx_leave(MX_NONE);
     if (!rc) {
         struct buf line;
         buf_init(&line, LINE_BYTES_MAX);
-        add_line(&line, s, logprobs, (int)b.supervised, has_ids);
+        add_line(&line, b, logprobs, has_ids);
         rc = output_line(&line, e);
         buf_release(&line);
     }
     free(logprobs);
-    batch_release(&b);
-    return rc;
+    return rc ? err_in(e, "%s", b->ids[0]) : 0;
 }
 
-static int score_all(const struct session *session, const struct manifest *m, bool has_ids,
-                     struct err *e)
+/* Each step is one record, or the hole where a bad one was. */
+static int score_all(const struct session *session, struct loader *l, bool has_ids, struct err *e)
 {
-    int64_t bad = 0;
-    for (int64_t i = 0; i < m->count; i++) {
-        struct sample s;
-        struct err record_error = {0};
-        if (sample_load(&s, &session->format, m, i, SAMPLE_TRAIN, &record_error)) {
-            if (record_error.kind != ERR_DATA) {
-                *e = record_error;
-                return -1;
-            }
-            log_error("%s", record_error.text);
-            bad++;
-            continue;
-        }
-        int rc = score_sample(session, &s, has_ids, e);
-        if (rc)
-            err_in(e, "%s", s.id);
-        sample_release(&s);
+    struct loader_step s;
+    int64_t bad = 0, all = 0;
+    int got;
+    while ((got = loader_next(l, &s, e)) == 1) {
+        int rc = 0;
+        for (int i = 0; i < s.bad_count; i++)
+            log_error("%s", s.bad[i]);
+        for (int i = 0; i < s.count && !rc; i++)
+            rc = score_batch(session, &s.micros[i], has_ids, e);
+        all++;
+        bad += s.count == 0;
+        loader_step_release(&s);
         if (rc)
             return -1;
     }
+    if (got < 0)
+        return -1;
     if (!bad)
         return 0;
-    err_set(e, ERR_DATA, "score: %lld of %lld records are bad", (long long)bad,
-            (long long)m->count);
+    err_set(e, ERR_DATA, "score: %lld of %lld records are bad", (long long)bad, (long long)all);
     return err_hint(e, "each is named above; the others were scored");
 }
 
-int cmd_score(const struct options *o, struct err *e)
+static int score_plan(const struct session *session, const struct plan *plan,
+                      const struct inputs *in, bool has_ids, struct err *e)
 {
-    struct manifest m;
-    if (manifest_open(&m, o->data.at, o->data.count, e))
+    struct loader *l = loader_open(
+        &(struct loader_options){
+            .plan = plan,
+            .format = &session->format,
+            .spool = in->spool,
+            .memory_max = in->loader_memory,
+            .bad_fraction = 1,
+        },
+        e);
+    if (!l)
         return -1;
-    /* CUDA would round the factors of matrix products to 10 bits. */
-    setenv("MLX_ENABLE_TF32", "0", 0);
+    int rc = score_all(session, l, has_ids, e);
+    loader_close(l);
+    return rc;
+}
+
+static int score_manifest(const struct options *o, struct inputs *in, const struct manifest *m,
+                          struct err *e)
+{
     struct session_options so = session_options_of(&o->config);
+    so.net = in->net;
     so.max_tokens = 0;                 /* as long as the model can */
     so.dtype = DTYPE_F32;
-    session_fit(&so, &m, 0);
-    struct session s;
-    int rc = session_open(&s, &so, e);
+    session_fit(&so, m, 0);
+    struct plan *plan = plan_new(
+        &(struct plan_options){
+            .manifest = m,
+            .batch = 1,
+            .is_sequential = true,
+            .window_shards = 1,
+        },
+        e);
+    struct session s = {0};
+    int rc = plan ? session_open(&s, &so, e) : -1;
     if (!rc) {
         s.format.tokens_multiple = 1;
         s.format.frames_multiple = 1;
         s.format.targets_multiple = 1;
-        rc = score_all(&s, &m, o->ids, e);
+        rc = score_plan(&s, plan, in, o->ids, e);
         session_close(&s);
     }
-    manifest_release(&m);
+    plan_free(plan);
+    return rc;
+}
+
+int cmd_score(const struct options *o, struct err *e)
+{
+    struct inputs in;
+    struct manifest m;
+    if (inputs_open(&in, &o->config, e))
+        return -1;
+    /* CUDA would round the factors of matrix products to 10 bits. */
+    setenv("MLX_ENABLE_TF32", "0", 0);
+    int rc = inputs_manifest(&in, &o->data, NULL, &m, e);
+    if (!rc) {
+        rc = score_manifest(o, &in, &m, e);
+        manifest_release(&m);
+    }
+    inputs_close(&in);
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "export/hub.h"
 #include "export/peft.h"
 #include "nn/lora.h"
+#include "train/mirror.h"
 #include "train/trainer.h"
 
 enum { REPORT_BYTES_MAX = 1 << 20 };
@@ -27,8 +28,8 @@ struct view {
     int64_t first;                      /* step before the first of this process */
     /* Since the last line of log_every steps. */
     int steps;
-    double loss, seconds;
-    int64_t total;
+    double loss, seconds, waited;
+    int64_t total, fetched, retries;
     bool hears;                         /* the model has an audio tower */
     struct step_metrics last;           /* of the newest step; step 0: none yet */
     double smooth;                      /* loss, averaged over some twenty steps; for display */
@@ -89,22 +90,52 @@ static void show_trained(const struct nn_params *p)
     free(rows);
 }
 
-static void on_start(void *arg, const struct session *s, const struct manifest *train, int64_t from)
+/* What there is to learn from: "1200 records, 8 a step, 300 steps (2.00 epochs)", or, when nobody
+ * knows how many records the shards hold, "920 shards (58.1 GB)". */
+static void show_data(const struct config *c, const struct plan *train)
+{
+    const struct manifest *m = plan_settings(train)->manifest;
+    const double GB = 1e9;
+    if (m->is_complete)
+        log_info("%lld records, %d a step, %d steps (%.2f epochs) on %s", (long long)m->count,
+                 c->batch, c->steps, (double)c->steps * c->batch / (double)m->count,
+                 mx_device_name());
+    else
+        log_info("%lld files (%.3g GB), %d records a step, %d steps on %s",
+                 (long long)m->file_count, (double)m->bytes / GB, c->batch, c->steps,
+                 mx_device_name());
+}
+
+static void on_start(void *arg, const struct session *s, const struct plan *train, int64_t from)
 {
     struct view *v = arg;
     const struct config *c = v->c;
     show_trained(&s->model->params);
     if (from)
         log_info("going on after step %lld of %d", (long long)from, c->steps);
-    log_info("%lld records, %d a step, %d steps (%.2f epochs) on %s", (long long)train->count,
-             c->batch, c->steps, (double)c->steps * c->batch / (double)train->count,
-             mx_device_name());
+    show_data(c, train);
     v->first = from;
     v->hears = s->mel != NULL;
     v->begun = clock_seconds();
 }
 
 /* ---------------------------------------------------------------- a step -- */
+
+/* What the data side does, where there is something to say: "  12.3 MB/s", "  3 retries", "
+ * waited 4 %". */
+static void write_data(char *out, size_t size, double seconds, double waited, int64_t fetched,
+                       int64_t retries)
+{
+    const double MB = 1e6, WORTH_SAYING = 0.02;
+    char *end = out + size;
+    *out = 0;
+    if (fetched && seconds > 0)
+        out += snprintf(out, (size_t)(end - out), "  %.3g MB/s", (double)fetched / MB / seconds);
+    if (retries)
+        out += snprintf(out, (size_t)(end - out), "  %lld retries", (long long)retries);
+    if (seconds > 0 && waited > WORTH_SAYING * seconds)
+        snprintf(out, (size_t)(end - out), "  waited %.0f %% for data", 100 * waited / seconds);
+}
 
 static void draw(struct view *v, const struct step_metrics *m)
 {
@@ -121,20 +152,27 @@ static void draw(struct view *v, const struct step_metrics *m)
     for (int i = 0; i < BAR; i++)
         bar[i] = i < full ? '#' : '.';
     bar[BAR] = 0;
-    log_status("[%s] %lld/%lld  loss %.4f  lr %.2e  %.2f s/step  %s left", bar, (long long)m->step,
-               (long long)m->steps, v->smooth, m->lr, each, left);
+    char data[100];
+    write_data(data, sizeof data, v->seconds, v->waited, v->fetched, v->retries);
+    log_status("[%s] %lld/%lld  loss %.4f  lr %.2e  %.2f s/step  %s left%s", bar,
+               (long long)m->step, (long long)m->steps, v->smooth, m->lr, each, left, data);
 }
 
 static void print_line(struct view *v, const struct step_metrics *m)
 {
-    char rate[16];
+    char rate[16], data[100];
+    write_data(data, sizeof data, v->seconds, v->waited, v->fetched, v->retries);
     write_count(rate, sizeof rate, v->seconds > 0 ? (int64_t)((double)v->total / v->seconds) : 0);
-    log_info("step %lld/%lld  loss %.4f  lr %.2e  grad %.3f  %.2f s/step  %s tokens/s",
+    log_info("step %lld/%lld  loss %.4f  lr %.2e  grad %.3f  %.2f s/step  %s tokens/s%s",
              (long long)m->step, (long long)m->steps, v->steps ? v->loss / v->steps : NAN, m->lr,
-             m->grad_norm, v->seconds / v->c->log_every, rate);
+             m->grad_norm, v->seconds / v->c->log_every, rate, data);
+}
+
+static void clear_sums(struct view *v)
+{
     v->steps = 0;
-    v->loss = v->seconds = 0;
-    v->total = 0;
+    v->loss = v->seconds = v->waited = 0;
+    v->total = v->fetched = v->retries = 0;
 }
 
 static void on_step(void *arg, const struct step_metrics *m)
@@ -148,10 +186,16 @@ static void on_step(void *arg, const struct step_metrics *m)
     }
     v->seconds += m->seconds;
     v->total += m->total;
+    v->waited += m->data_wait;
+    v->fetched += m->fetched;
+    v->retries += m->retries;
+    bool is_due = m->step % v->c->log_every == 0 || m->step == m->steps;
     if (log_is_terminal())
         draw(v, m);
-    else if (m->step % v->c->log_every == 0 || m->step == m->steps)
+    else if (is_due)
         print_line(v, m);
+    if (is_due)
+        clear_sums(v);
 }
 
 /* ----------------------------------------------------------- evaluations -- */
@@ -160,10 +204,10 @@ static void on_progress(void *arg, const char *what, int64_t done, int64_t all)
 {
     struct view *v = arg;
     double now = clock_seconds();
-    if (now - v->drawn < REDRAW_S && done < all)
+    if (now - v->drawn < REDRAW_S && (done < all || !all))
         return;
     v->drawn = now;
-    log_status("%s %lld/%lld", what, (long long)done, (long long)all);
+    output_progress(what, done, all);
 }
 
 static void on_evaluation(void *arg, int64_t step, const struct evaluation *e)
@@ -250,6 +294,8 @@ static void report_text(const struct view *v, const struct train_result *r)
     else if (r->has_evaluation)
         log_info("  eval loss %.4f", r->eval_loss);
     log_info("  %s in %s", is_full ? "model" : "adapter", r->output);
+    if (mirror_is_remote(c->runs))
+        log_info("  the whole run in %s/%s", c->runs, c->name);
     if (r->was_finished && !c->eval.count)
         return;
     log_info("next:");

@@ -14,8 +14,10 @@
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "data/collate.h"
+#include "data/source.h"
 #include "media/audio.h"
 #include "train/generate.h"
+#include "train/inputs.h"
 #include "train/session.h"
 
 enum {
@@ -94,11 +96,26 @@ static int add_piece(struct group *g, int file, const float *x, int64_t count, s
     return 0;
 }
 
+/* Decode a file, wherever it lies. */
+static int read_audio(const struct group *g, struct audio *a, const char *name, struct err *e)
+{
+    const char *path = source_local_path(name);
+    if (path)
+        return audio_read(a, path, NULL, e);
+    size_t size;
+    void *bytes = source_load(g->s->format.net, name, AUDIO_FILE_BYTES_MAX, &size, e);
+    if (!bytes)
+        return -1;
+    int rc = audio_decode(a, bytes, size, NULL, e);
+    free(bytes);
+    return rc;
+}
+
 static int add_file(struct group *g, int file, const char *path, struct err *e)
 {
     struct audio a;
-    if (audio_read(&a, path, NULL, e))
-        return -1;
+    if (read_audio(g, &a, path, e))
+        return strstr(e->text, path) ? -1 : err_in(e, "%s", path);
     int64_t limit = longest_piece(g->s);
     int rc = 0;
     for (int64_t at = 0; at < a.count && !rc;) {
@@ -233,14 +250,11 @@ static int run_all(const struct session *s, const struct options *o, struct err 
     return err_hint(e, "each is named above; the others were transcribed");
 }
 
-int cmd_transcribe(const struct options *o, struct err *e)
+static int transcribe(const struct options *o, const struct inputs *in, struct err *e)
 {
     const struct config *c = &o->config;
-    if (!o->args.count) {
-        err_set(e, ERR_USAGE, "transcribe: no file is given");
-        return err_hint(e, "attune transcribe --model DIR FILE...");
-    }
     struct session_options so = session_options_of(c);
+    so.net = in->net;
     so.max_tokens = 0;                 /* as long as the model can */
     struct session s;
     if (session_open(&s, &so, e))
@@ -253,5 +267,19 @@ int cmd_transcribe(const struct options *o, struct err *e)
         err_hint(e, "transcribing needs a model that hears, such as Gemma 4 E2B");
     }
     session_close(&s);
+    return rc;
+}
+
+int cmd_transcribe(const struct options *o, struct err *e)
+{
+    if (!o->args.count) {
+        err_set(e, ERR_USAGE, "transcribe: no file is given");
+        return err_hint(e, "attune transcribe --model DIR FILE...");
+    }
+    struct inputs in;
+    if (inputs_open(&in, &o->config, e))
+        return -1;
+    int rc = transcribe(o, &in, e);
+    inputs_close(&in);
     return rc;
 }

@@ -17,21 +17,39 @@ static char *place_of(const struct yaml *v)
     return xasprintf("%s:%d:%d", v->file, v->line, v->column);
 }
 
+/* The text of a plain value; NULL with an error when it is none. */
+static const char *plain(const struct yaml *v, const char *key, struct err *e)
+{
+    if (v->kind != YAML_SCALAR) {
+        yaml_err(v, e, "%s: found %s, expected a plain value", key, yaml_kind_name(v));
+        return NULL;
+    }
+    if (yaml_is_null(v)) {
+        yaml_err(v, e, "key \"%s\" has no value", key);
+        err_hint(e, "give one, or remove the key");
+        return NULL;
+    }
+    return v->text;
+}
+
+/* A list of pairs may also be a map: {text: transcript} for [text=transcript]. */
+static bool is_pairs(const struct yaml *v, const char *key)
+{
+    int i = option_find(key);
+    return v->kind == YAML_MAP && i >= 0 && option_table[i].type == OPTION_PAIRS;
+}
+
 static int take_words(const struct yaml *v, const char *key, struct value_words *w, struct err *e)
 {
-    w->is_list = v->kind == YAML_LIST;
+    bool has_names = is_pairs(v, key);
+    w->is_list = v->kind == YAML_LIST || has_names;
     size_t n = w->is_list ? v->count : 1;
     w->at = xcalloc(n + 1, sizeof *w->at);
     for (size_t i = 0; i < n; i++) {
-        const struct yaml *item = w->is_list ? v->values[i] : v;
-        if (item->kind != YAML_SCALAR)
-            return yaml_err(item, e, "%s: found %s, expected a plain value", key,
-                            yaml_kind_name(item));
-        if (yaml_is_null(item)) {
-            yaml_err(item, e, "key \"%s\" has no value", key);
-            return err_hint(e, "give one, or remove the key");
-        }
-        w->at[w->count++] = xstrdup(item->text);
+        const char *text = plain(w->is_list ? v->values[i] : v, key, e);
+        if (!text)
+            return -1;
+        w->at[w->count++] = has_names ? xasprintf("%s=%s", v->keys[i]->text, text) : xstrdup(text);
     }
     return 0;
 }

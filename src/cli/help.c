@@ -17,15 +17,20 @@ struct verb_text {
 static const struct verb_text verbs[] = {
     {"train", "[CONFIG]", "fine-tune a model",
      "Reads CONFIG (YAML), trains, and leaves the adapter in RUNS/NAME/adapter.  The same command\n"
-     "again goes on where the run stopped.  Ctrl-C saves a checkpoint first (exit 130).\n"
+     "again goes on where the run stopped.  Ctrl-C saves a checkpoint first (exit 130), and so\n"
+     "does a network that is away for too long (exit 75).  Data are JSONL, CSV, TSV or tar files,\n"
+     "here or in storage (gs://, s3://, https://, hf://), and may be larger than the disk.\n"
      "\n"
      "  attune train speech.yaml\n"
      "  attune train speech.yaml --steps 500 --set lora.rank=8\n"},
     {"eval", "[CONFIG]", "measure loss, word and character error rate on data",
      "Measures the model (with --adapter: the adapted model) on the config's eval files or on\n"
-     "--data.  Shows the transcripts with most errors beside what they should be.\n"
+     "--data.  Shows the transcripts with most errors beside what they should be.  --blacklist\n"
+     "writes down the records whose transcript is far from their text: look at them, then leave\n"
+     "them out (patches/delete/) or mend them (patches/override_text/).\n"
      "\n"
-     "  attune eval --model DIR --adapter runs/speech/adapter --data dev.jsonl\n"},
+     "  attune eval --model DIR --adapter runs/speech/adapter --data dev.jsonl\n"
+     "  attune eval --model DIR --data train.jsonl --blacklist patches/delete/far-off.csv\n"},
     {"score", "", "print the log-probability of every supervised token",
      "Prints one JSON line for each record: id, input_tokens, supervised_tokens, loss, logprobs\n"
      "(natural logarithms after the final softcap).  Records run one at a time, in float32,\n"
@@ -33,8 +38,10 @@ static const struct verb_text verbs[] = {
      "\n"
      "  attune score --model DIR --data dev.jsonl --ids\n"},
     {"transcribe", "FILE...", "write down what is said in sound files",
-     "Prints the text of one file, or \"FILE<tab>text\" lines for several.  A file that cannot be\n"
-     "used is named on stderr, the others go on; the exit code is then 3.\n"
+     "Prints the text of one file, or \"FILE<tab>text\" lines for several.  FILE is a path or a "
+     "URI\n"
+     "(gs://, s3://, https://, hf://).  A file that cannot be used is named on stderr, the others\n"
+     "go on; the exit code is then 3.\n"
      "\n"
      "  attune transcribe --model DIR --adapter runs/speech/adapter memo.m4a\n"},
     {"generate", "[PROMPT]", "let the model answer a prompt",
@@ -43,6 +50,24 @@ static const struct verb_text verbs[] = {
      "\n"
      "  attune generate --model DIR \"Why is the sky blue?\"\n"
      "  attune generate --model DIR --audio memo.wav \"What is this about?\"\n"},
+    {"data check", "FILE...", "read every record: does it decode, what is in it",
+     "Reads all records with their media and says what training would: how many there are and how\n"
+     "long, languages, duplicates, and each bad one by name.  FILE is a path, a glob or a URI; a\n"
+     "config file (.yaml) stands for its train key.\n"
+     "\n"
+     "  attune data check train.jsonl\n"
+     "  attune data check \"gs://bucket/speech/train-{0000..0919}.tar\"\n"},
+    {"data plan", "FILE...", "what a run would fetch: bytes, requests, cost, time, disk",
+     "Says before a run starts what it would take, and how much of its batches would be padding.\n"
+     "\n"
+     "  attune data plan speech.yaml\n"},
+    {"data index", "FILE...", "write an index beside each tar shard",
+     "With its index a shard is planned before it is fetched, and its records are known.\n"
+     "\n"
+     "  attune data index \"shards/train-*.tar\"\n"},
+    {"data stats", "FILE...", "lengths, durations and languages, drawn in the terminal", ""},
+    {"data show", "FILE...", "print records as the model will see them", ""},
+    {"data import", "SOURCE...", "make data files from other tools' tables", ""},
     {"doctor", "", "check this machine: device, memory, disk, libraries", ""},
     {"help", "[TOPIC]", "explain a command, exit-codes, or config", ""},
 };
@@ -72,21 +97,76 @@ const char *verb_name(enum verb v)
     return verbs[v].name;
 }
 
-enum verb verb_find(const char *name, struct err *e)
+static bool begins_with_word(const char *name, const char *word)
 {
-    const char *names[VERB_COUNT];
+    size_t n = strlen(word);
+    return !strncmp(name, word, n) && name[n] == ' ';
+}
+
+bool verb_is_group(const char *word)
+{
+    for (int v = 0; v < VERB_COUNT; v++)
+        if (begins_with_word(verbs[v].name, word))
+            return true;
+    return false;
+}
+
+/* The verb whose name is these one or two words, or VERB_COUNT. */
+static enum verb find_exactly(const char *first, const char *second)
+{
     for (int v = 0; v < VERB_COUNT; v++) {
-        names[v] = verbs[v].name;
-        if (!strcmp(name, verbs[v].name))
+        const char *name = verbs[v].name;
+        if (second ? begins_with_word(name, first) && !strcmp(name + strlen(first) + 1, second)
+                   : !strcmp(name, first))
             return (enum verb)v;
     }
-    const char *nearest = suggest_nearest(name, names, VERB_COUNT);
-    err_set(e, ERR_USAGE, "unknown command \"%s\"", name);
-    if (nearest)
-        err_hint(e, "did you mean `attune %s`?", nearest);
-    else
-        err_hint(e, "`attune help` lists the commands");
     return VERB_COUNT;
+}
+
+/* Error for words that are no verb. */
+static enum verb not_found(const char *first, const char *second, struct err *e)
+{
+    const char *names[VERB_COUNT + 1];
+    size_t skip = second ? strlen(first) + 1 : 0;
+    int n = 0;
+    for (int v = 0; v < VERB_COUNT; v++)
+        if (!second || begins_with_word(verbs[v].name, first))
+            names[n++] = verbs[v].name + skip;
+    const char *word = second ? second : first, *space = second ? " " : "";
+    const char *nearest = suggest_nearest(word, names, n);
+    if (!nearest && !second)
+        nearest = suggest_nearest(word, (const char *const[]){"data"}, 1);
+    err_set(e, ERR_USAGE, "unknown command \"%s%s%s\"", second ? first : "", space, word);
+    if (nearest)
+        err_hint(e, "did you mean `attune %s%s%s`?", second ? first : "", space, nearest);
+    else
+        err_hint(e, "`attune help%s%s` lists the commands", space, second ? first : "");
+    return VERB_COUNT;
+}
+
+enum verb verb_find(const char *const *words, int count, int *used, struct err *e)
+{
+    bool has_two = verb_is_group(words[0]);
+    *used = has_two ? 2 : 1;
+    if (has_two && (count < 2 || words[1][0] == '-')) {
+        err_set(e, ERR_USAGE, "%s: a command is needed", words[0]);
+        err_hint(e, "`attune %s --help` lists them", words[0]);
+        return VERB_COUNT;
+    }
+    const char *second = has_two ? words[1] : NULL;
+    enum verb v = find_exactly(words[0], second);
+    return v == VERB_COUNT ? not_found(words[0], second, e) : v;
+}
+
+/* One line for a verb, or for the first of a group of verbs. */
+static void help_line(FILE *f, int v)
+{
+    const char *name = verbs[v].name;
+    size_t n = strcspn(name, " ");
+    if (!name[n])
+        fprintf(f, "  %-12s%s\n", name, verbs[v].line);
+    else if (v == 0 || strncmp(verbs[v - 1].name, name, n + 1) != 0)
+        fputs("  data ...    check, plan, index, look at and import data\n", f);
 }
 
 void help_program(FILE *f)
@@ -97,12 +177,21 @@ void help_program(FILE *f)
           "\n",
           f);
     for (int v = 0; v < VERB_COUNT; v++)
-        fprintf(f, "  %-12s%s\n", verbs[v].name, verbs[v].line);
+        help_line(f, v);
     fputs("\n"
           "`attune COMMAND --help` lists a command's flags; `attune help config` the keys of\n"
           "config files, `attune help exit-codes` the exit codes.  `attune --version` prints the\n"
           "version.  Data goes to stdout, messages to stderr.\n",
           f);
+}
+
+void help_group(FILE *f, const char *group)
+{
+    fprintf(f, "usage: attune %s COMMAND [ARGUMENTS]\n\n", group);
+    for (int v = 0; v < VERB_COUNT; v++)
+        if (begins_with_word(verbs[v].name, group))
+            fprintf(f, "  %-14s%s\n", verbs[v].name, verbs[v].line);
+    fprintf(f, "\n`attune %s COMMAND --help` lists a command's flags.\n", group);
 }
 
 void help_exit_codes(FILE *f)
@@ -117,7 +206,7 @@ static void flag_text(const struct option *o, char *out, size_t size)
 {
     char flag[64], words[200] = "";
     option_flag(o, flag, sizeof flag);
-    if (o->type == OPTION_ENUM)
+    if (o->type == OPTION_ENUM || (o->type == OPTION_TEXT && o->values))
         for (int i = 0; o->values[i]; i++) {
             size_t n = strlen(words);
             snprintf(words + n, sizeof words - n, "%s%s", i ? "|" : " ", o->values[i]);
@@ -223,7 +312,7 @@ void help_config(FILE *f)
           "\n"
           "```yaml\n"
           "model: gemma-4-E2B-it          # a folder in the Hub's layout\n"
-          "train: data/train.jsonl\n"
+          "train: gs://my-bucket/speech/train-{0000..0919}.tar\n"
           "eval: data/dev.jsonl\n"
           "lora: {rank: 16, towers: [language, audio]}\n"
           "steps: 2000\n"
@@ -233,8 +322,9 @@ void help_config(FILE *f)
           "`--lora-rank`, `ATTUNE_LORA_RANK` and `--set lora.rank=8`.  A flag wins over the\n"
           "environment, that over the file, that over the default.  A switch is turned off by\n"
           "`--no-...`.  A flag that takes files may be repeated; lists of words (`lora.towers`)\n"
-          "are separated by commas in flags.  Paths start at the current\n"
-          "directory (those inside a JSONL file at the folder of that file).  Unknown keys,\n"
+          "are separated by commas in flags.  Paths start at the current directory; those\n"
+          "inside a data file at its folder, or at the prefix it has in a bucket.  Bytes are\n"
+          "written 512MiB, 2GB or as a plain number.  Unknown keys,\n"
           "values out of range, and keys that would have no effect beside the others\n"
           "(`lora.rank` with `method: full`) are errors that name the line.  Each key is listed\n"
           "once; `attune help config` prints this page.\n",

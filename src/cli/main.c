@@ -16,7 +16,9 @@ typedef int (*command_fn)(const struct options *o, struct err *e);
 
 /* In the order of enum verb. */
 static const command_fn commands[VERB_COUNT] = {
-    cmd_train, cmd_eval, cmd_score, cmd_transcribe, cmd_generate, cmd_doctor, cmd_help,
+    cmd_train,      cmd_eval,      cmd_score,       cmd_transcribe, cmd_generate,
+    cmd_data_check, cmd_data_plan, cmd_data_index,  cmd_data_stats, cmd_data_show,
+    cmd_data_import, cmd_doctor,   cmd_help,
 };
 
 /* A closed 0, 1 or 2 would be given to the next file opened, which print would then damage. */
@@ -42,11 +44,17 @@ static int run(int argc, const char **argv, struct err *e)
         err_set(e, ERR_USAGE, "unknown flag \"%s\"", argv[1]);
         return err_hint(e, "the command comes first: attune COMMAND [FLAGS]");
     }
-    enum verb v = verb_find(argv[1], e);
+    bool asks = argc == 2 || !strcmp(argv[2], "--help") || !strcmp(argv[2], "-h");
+    if (asks && verb_is_group(argv[1])) {
+        help_group(stdout, argv[1]);
+        return 0;
+    }
+    int used;
+    enum verb v = verb_find(argv + 1, argc - 1, &used, e);
     if (v == VERB_COUNT)
         return -1;
     struct options o;
-    if (options_parse(&o, v, argc - 2, argv + 2, e))
+    if (options_parse(&o, v, argc - 1 - used, argv + 1 + used, e))
         return -1;
     if (o.config.quiet)
         log_set_level(LOG_LEVEL_WARN);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "net/net.h"
 #include "text/normalize.h"
 
 enum {
@@ -16,9 +17,18 @@ enum {
     S = 1 << VERB_SCORE,
     R = 1 << VERB_TRANSCRIBE,
     G = 1 << VERB_GENERATE,
+    DC = 1 << VERB_DATA_CHECK,
+    DP = 1 << VERB_DATA_PLAN,
+    DX = 1 << VERB_DATA_INDEX,
+    DT = 1 << VERB_DATA_STATS,
+    DS = 1 << VERB_DATA_SHOW,
+    DI = 1 << VERB_DATA_IMPORT,
     D = 1 << VERB_DOCTOR,
     MODELS = T | E | S | R | G,
-    ALL = MODELS | D,
+    LOOK = DC | DP | DT | DS,          /* look at data that are there ... */
+    DATA = LOOK | DX,                  /* ... or at their files alone */
+    NET = MODELS | DATA | DI,
+    ALL = MODELS | DATA | DI | D,
 };
 
 enum { TEXT_MAX = 1 << 20 };
@@ -30,6 +40,12 @@ static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
 static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
 static const char *const towers[] = {"language", "audio", "vision", "projector", NULL};
 static const char *const normalizers[] = {"none", "basic", NULL};
+static const char *const sources[] = {"auto", "csv", "granary", "bigquery", "hf", NULL};
+static const char *const checks[] = {"local", "all", "sampled", "none", NULL};
+/* Keys of a record (data/record.h). */
+static const char *const columns[] = {"id",       "audio",      "image",    "text",
+                                      "prompt",   "completion", "messages", "audios",
+                                      "language", "duration",   "corpus",   NULL};
 
 /* The words of an enum stand in the order of its values. */
 _Static_assert(METHOD_LORA == 0 && METHOD_FULL == 1, "methods");
@@ -43,14 +59,15 @@ _Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_BASIC == 1, "normalizers");
 #define AT(field) .offset = offsetof(struct options, field)
 #define IN(field) .offset = offsetof(struct options, config.field)
 
-static const char run[] = "Run", data[] = "Data", lora[] = "LoRA", full[] = "Full training",
-                  training[] = "Training", optimizer[] = "Optimizer", evaluation[] = "Evaluation",
-                  generation[] = "Generation", machine[] = "Machine", output[] = "Output";
+static const char run[] = "Run", data[] = "Data", importing[] = "Import", lora[] = "LoRA",
+                  full[] = "Full training", training[] = "Training", optimizer[] = "Optimizer",
+                  evaluation[] = "Evaluation", generation[] = "Generation",
+                  streaming[] = "Streaming", machine[] = "Machine", output[] = "Output";
 
 /* clang-format off */
 const struct option option_table[] = {
     {.key = "model", .type = OPTION_TEXT, IN(model), .fallback = "", .letter = 'm',
-     .verbs = MODELS, .group = run, .arg = "DIR",
+     .verbs = MODELS | LOOK, .group = run, .arg = "DIR",
      .help = "checkpoint folder in the Hub's layout (config.json, weights, tokenizer.json)"},
     {.key = "adapter", .type = OPTION_TEXT, IN(adapter), .fallback = "", .letter = 'a',
      .verbs = MODELS, .group = run, .arg = "DIR",
@@ -59,39 +76,110 @@ const struct option option_table[] = {
      .arg = "NAME", .help = "name of the run",
      .fallback_help = "the config file's name without .yaml"},
     {.key = "runs", .type = OPTION_TEXT, IN(runs), .fallback = "runs", .verbs = T, .group = run,
-     .arg = "DIR", .help = "folder that holds one folder for each run"},
+     .arg = "DIR",
+     .help = "folder that holds one folder for each run; gs://bucket/prefix puts them there"},
     {.key = "method", .type = OPTION_ENUM, IN(method), .fallback = "lora", .values = methods,
      .verbs = T, .group = run, .help = "train low-rank adapters, or every weight"},
     {.key = "init", .type = OPTION_ENUM, IN(init), .fallback = "checkpoint", .values = inits,
      .verbs = T, .group = run,
      .help = "start from the checkpoint's weights, or from random ones (only config.json is read)"},
 
-    {.key = "train", .type = OPTION_PATHS, IN(train), .fallback = "", .verbs = T, .group = data,
-     .arg = "FILE", .help = "JSONL files to learn from; * ? [] match names"},
+    {.key = "train", .type = OPTION_PATHS, IN(train), .fallback = "", .verbs = T | DP,
+     .group = data, .arg = "FILE",
+     .help = "what to learn from: JSONL, CSV, TSV or tar (also .gz, .zst), as a path or a gs://, "
+             "s3://, https:// or hf:// URI; * ? [] match names, {0000..0919} counts"},
+    {.key = "weights", .type = OPTION_NUMBERS, IN(weights), .fallback = "", .low = 0, .high = 1000,
+     .above_low = true, .verbs = T | DP, .group = data, .arg = "LIST",
+     .help = "how often an epoch goes through each of train, one number for each",
+     .fallback_help = "once"},
     {.key = "eval", .type = OPTION_PATHS, IN(eval), .fallback = "", .verbs = T, .group = data,
-     .arg = "FILE", .help = "JSONL files to measure on"},
+     .arg = "FILE", .help = "what to measure on; the same kinds of files"},
     {.key = "data", .type = OPTION_PATHS, AT(data), .fallback = "", .is_flag_only = true,
-     .letter = 'd', .verbs = E | S, .group = data, .arg = "FILE",
-     .help = "JSONL files to measure on; * ? [] match names"},
+     .letter = 'd', .verbs = E | S | DATA | DI, .group = data, .arg = "FILE",
+     .help = "JSONL, CSV, TSV or tar files: paths, globs, gs://, s3://, https:// or hf:// URIs"},
+    {.key = "columns", .type = OPTION_PAIRS, IN(columns), .fallback = "", .values = columns,
+     .verbs = T | E | S | DATA | DI, .group = data, .arg = "LIST",
+     .help = "names that the data use for attune's own: text=transcript,audio=path"},
+    {.key = "patches", .type = OPTION_TEXT, IN(patches), .fallback = "",
+     .verbs = T | E | S | LOOK | DI, .group = data, .arg = "DIR",
+     .help = "folder (or URI) of corrections: override_text/, delete/, do_not_blacklist/ with "
+             "CSV files"},
     {.key = "audio", .type = OPTION_PATHS, AT(audio), .fallback = "", .is_flag_only = true,
-     .verbs = G, .group = data, .arg = "FILE", .help = "a clip in front of the prompt"},
-    {.key = "prompt", .type = OPTION_TEXT, IN(prompt), .fallback = "", .verbs = T | E | S | R,
-     .group = data, .arg = "TEXT", .help = "what to say beside a clip whose record says nothing"},
+     .verbs = G, .group = data, .arg = "FILE",
+     .help = "a clip in front of the prompt; a path or a URI"},
+    {.key = "prompt", .type = OPTION_TEXT, IN(prompt), .fallback = "",
+     .verbs = T | E | S | R | LOOK, .group = data, .arg = "TEXT",
+     .help = "what to say beside a clip whose record says nothing"},
     {.key = "thinking", .type = OPTION_BOOL, IN(thinking), .fallback = "no",
-     .verbs = MODELS, .group = data, .help = "render chats with the model's thinking switched on"},
+     .verbs = MODELS | LOOK, .group = data,
+     .help = "render chats with the model's thinking switched on"},
     {.key = "max_tokens", .type = OPTION_INT, IN(max_tokens), .fallback = "2048", .low = 8,
-     .high = 1 << 20, .verbs = T | E, .group = data, .arg = "N",
+     .high = 1 << 20, .verbs = T | E | LOOK, .group = data, .arg = "N",
      .help = "longest record, soft tokens included; longer ones are bad records"},
-    {.key = "length_sorted", .type = OPTION_BOOL, IN(length_sorted), .fallback = "yes", .verbs = T,
-     .group = data, .help = "batches of records of like length, out of a shuffled window"},
+    {.key = "length_sorted", .type = OPTION_BOOL, IN(length_sorted), .fallback = "yes",
+     .verbs = T | DP, .group = data,
+     .help = "batches of records of like length, out of a shuffled window"},
+    {.key = "window_shards", .type = OPTION_INT, IN(window_shards), .fallback = "32", .low = 1,
+     .high = 4096, .verbs = T | DP, .group = data, .arg = "N",
+     .help = "shards whose records are shuffled together, as far as they fit into half of disk"},
     {.key = "bad_fraction", .type = OPTION_NUMBER, IN(bad_fraction), .fallback = "0.001", .low = 0,
-     .high = 1, .verbs = T | E, .group = data, .arg = "X",
+     .high = 1, .verbs = T | E | DI, .group = data, .arg = "X",
      .help = "stop when more than this part of the records is bad ..."},
     {.key = "bad_min", .type = OPTION_INT, IN(bad_min), .fallback = "10", .low = 0,
-     .high = 1 << 30, .verbs = T | E, .group = data, .arg = "N",
+     .high = 1 << 30, .verbs = T | E | DI, .group = data, .arg = "N",
      .help = "... and more than this number"},
     {.key = "prefetch", .type = OPTION_INT, IN(prefetch), .fallback = "8", .low = 1, .high = 64,
      .verbs = T, .group = data, .arg = "N", .help = "batches prepared ahead of the model"},
+
+    {.key = "from", .type = OPTION_TEXT, AT(from), .fallback = "auto", .values = sources,
+     .is_flag_only = true, .verbs = DI, .group = importing,
+     .help = "what the sources are: tables, Granary manifests, BigQuery, a Hub dataset's folder"},
+    {.key = "split", .type = OPTION_NUMBER, AT(split), .fallback = "0", .low = 0, .high = 0.9,
+     .is_flag_only = true, .verbs = DI, .group = importing, .arg = "X",
+     .help = "part of the records that goes to NAME.eval.jsonl; the rest goes to NAME.train.jsonl"},
+    {.key = "language_mode", .type = OPTION_TEXT, AT(language_mode), .fallback = "",
+     .is_flag_only = true, .verbs = DI, .group = importing, .arg = "MODE",
+     .help = "strict, mixed, or override:xx",
+     .fallback_help = "strict with --languages, else mixed"},
+    {.key = "languages", .type = OPTION_WORDS, AT(languages), .fallback = "",
+     .is_flag_only = true, .verbs = DI, .group = importing, .arg = "LIST",
+     .help = "languages to keep: en,de", .fallback_help = "all"},
+    {.key = "audio_root", .type = OPTION_PATHS, AT(audio_root), .fallback = "",
+     .is_flag_only = true, .verbs = DI, .group = importing, .arg = "DIR",
+     .help = "where clips lie: DIR, or CORPUS=DIR for one corpus of Granary; may be repeated"},
+    {.key = "check", .type = OPTION_TEXT, AT(check), .fallback = "local", .values = checks,
+     .is_flag_only = true, .verbs = DI, .group = importing,
+     .help = "clips to look for: local ones, all, one in fifty, or none"},
+    {.key = "max_duration", .type = OPTION_NUMBER, AT(max_duration), .fallback = "0", .low = 0,
+     .high = 1e6, .is_flag_only = true, .verbs = DI, .group = importing, .arg = "SECONDS",
+     .help = "longest clip; 0: any"},
+    {.key = "query", .type = OPTION_TEXT, AT(query), .fallback = "", .is_flag_only = true,
+     .verbs = DI, .group = importing, .arg = "SQL", .help = "BigQuery: SQL, instead of a table"},
+    {.key = "project", .type = OPTION_TEXT, AT(project), .fallback = "", .is_flag_only = true,
+     .verbs = DI, .group = importing, .arg = "PROJECT",
+     .help = "BigQuery: project that runs the query"},
+
+    {.key = "memory", .type = OPTION_BYTES, IN(memory), .fallback = "1GiB", .low = 1 << 20,
+     .high = 1e15, .verbs = T | E | S | DATA | DI, .group = streaming, .arg = "BYTES",
+     .help = "of memory for data on their way to the model"},
+    {.key = "disk", .type = OPTION_BYTES, IN(disk), .fallback = "4GiB", .low = 1 << 20,
+     .high = 1e18, .verbs = T | E | S | DATA | DI, .group = streaming, .arg = "BYTES",
+     .help = "of disk for files that were fetched"},
+    {.key = "cache", .type = OPTION_BOOL, IN(cache), .fallback = "no",
+     .verbs = T | E | S | DATA | DI, .group = streaming,
+     .help = "keep fetched files for later runs, as far as disk allows"},
+    {.key = "cache_dir", .type = OPTION_TEXT, IN(cache_dir), .fallback = "",
+     .verbs = T | E | S | DATA | DI, .group = streaming, .arg = "DIR",
+     .help = "where fetched files lie", .fallback_help = "attune in the user's cache folder"},
+    {.key = "connections", .type = OPTION_INT, IN(connections), .fallback = "8", .low = 1,
+     .high = NET_CONNECTIONS_MAX, .verbs = NET, .group = streaming, .arg = "N",
+     .help = "requests to storage at once"},
+    {.key = "retry_for", .type = OPTION_INT, IN(retry_for), .fallback = "900", .low = 1,
+     .high = 1 << 30, .verbs = NET, .group = streaming, .arg = "SECONDS",
+     .help = "how long the network may be away before the command ends with exit code 75"},
+    {.key = "user_project", .type = OPTION_TEXT, IN(user_project), .fallback = "", .verbs = NET,
+     .group = streaming, .arg = "PROJECT",
+     .help = "Google Cloud project that pays for reading requester-pays buckets"},
 
     {.key = "lora.rank", .type = OPTION_INT, IN(lora.rank), .fallback = "16", .low = 1,
      .high = 4096, .verbs = T, .group = lora, .arg = "N", .help = "columns of each factor"},
@@ -115,9 +203,10 @@ const struct option option_table[] = {
      .fallback_help = "all that the data need"},
 
     {.key = "steps", .type = OPTION_INT, IN(steps), .fallback = "1000", .low = 1,
-     .high = 1 << 30, .verbs = T, .group = training, .arg = "N", .help = "optimizer steps"},
+     .high = 1 << 30, .verbs = T | DP, .group = training, .arg = "N",
+     .help = "optimizer steps"},
     {.key = "batch", .type = OPTION_INT, IN(batch), .fallback = "8", .low = 1, .high = 1 << 16,
-     .verbs = T, .group = training, .arg = "N", .help = "records a step"},
+     .verbs = T | DP, .group = training, .arg = "N", .help = "records a step"},
     {.key = "accumulate", .type = OPTION_INT, IN(accumulate), .fallback = "1", .low = 1,
      .high = 1 << 16, .verbs = T, .group = training, .arg = "N",
      .help = "parts that a batch is worked off in, to save memory; must divide it"},
@@ -178,6 +267,13 @@ const struct option option_table[] = {
     {.key = "predictions", .type = OPTION_TEXT, AT(predictions), .fallback = "",
      .is_flag_only = true, .letter = 'o', .verbs = E, .group = evaluation, .arg = "FILE",
      .help = "write each record's reference and transcript here, as JSONL"},
+    {.key = "blacklist", .type = OPTION_TEXT, AT(blacklist), .fallback = "", .is_flag_only = true,
+     .verbs = E, .group = evaluation, .arg = "FILE",
+     .help = "write the records whose transcript is far from their text here, as CSV that "
+             "patches/delete/ takes"},
+    {.key = "blacklist_wer", .type = OPTION_NUMBER, AT(blacklist_wer), .fallback = "0.75",
+     .low = 0, .high = 1000, .above_low = true, .is_flag_only = true, .verbs = E,
+     .group = evaluation, .arg = "X", .help = "... from this word error rate on"},
 
     {.key = "max_new_tokens", .type = OPTION_INT, IN(max_new_tokens), .fallback = "256", .low = 1,
      .high = 1 << 20, .verbs = T | E | R | G, .group = generation, .arg = "N",
@@ -190,16 +286,28 @@ const struct option option_table[] = {
      .help = "sample from the likeliest tokens that together have this probability"},
 
     {.key = "device", .type = OPTION_ENUM, IN(device), .fallback = "auto", .values = devices,
-     .verbs = ALL, .group = machine,
+     .verbs = MODELS | D, .group = machine,
      .help = "where to compute; auto takes a GPU when there is one"},
     {.key = "dtype", .type = OPTION_ENUM, IN(dtype), .fallback = "auto", .values = dtypes,
      .verbs = T | E | R | G, .group = machine,
      .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU"},
     {.key = "compile", .type = OPTION_BOOL, IN(compile), .fallback = "", .verbs = T,
      .group = machine, .help = "compile the training step", .fallback_help = "yes on Metal"},
-    {.key = "seed", .type = OPTION_SEED, IN(seed), .fallback = "0", .verbs = T | G,
-     .group = machine, .arg = "N", .help = "of order, initial weights, dropout and sampling"},
+    {.key = "seed", .type = OPTION_SEED, IN(seed), .fallback = "0",
+     .verbs = T | G | DP | DI, .group = machine, .arg = "N",
+     .help = "of order, initial weights, dropout and sampling"},
 
+    {.key = "output", .type = OPTION_TEXT, AT(output), .fallback = "", .is_flag_only = true,
+     .letter = 'o', .verbs = DI | DC, .group = output, .arg = "FILE",
+     .help = "file to write: import, the records as JSONL (- is stdout); check, the bad ones as a "
+             "CSV that patches/delete/ takes"},
+    {.key = "record", .type = OPTION_TEXT, AT(record), .fallback = "", .is_flag_only = true,
+     .letter = 'r', .verbs = DS, .group = output, .arg = "NAME",
+     .help = "the record to show: its id, its place (file:line) or its number",
+     .fallback_help = "the first"},
+    {.key = "limit", .type = OPTION_INT, AT(limit), .fallback = "0", .low = 0, .high = 1 << 30,
+     .is_flag_only = true, .letter = 'n', .verbs = DC | DT | DS | DI, .group = output,
+     .arg = "N", .help = "look at the first N records; 0: at all (data show: at one)"},
     {.key = "ids", .type = OPTION_BOOL, AT(ids), .fallback = "no", .is_flag_only = true,
      .verbs = S, .group = output, .help = "print each record's input_ids too"},
     {.key = "json", .type = OPTION_BOOL, IN(json), .fallback = "no", .is_flag_only = true,
@@ -249,6 +357,31 @@ static void range_text(const struct option *o, struct buf *out)
         buf_printf(out, "from %.7g to %.10g", o->low, o->high);
 }
 
+/* 1073741824 -> "1GiB", 10000000000 -> "10GB"; a number that is no multiple of a unit stays
+ * plain. */
+static void bytes_text(int64_t v, struct buf *out)
+{
+    static const struct {
+        const char *name;
+        int64_t bytes;
+    } units[] = {
+        {"TiB", (int64_t)1 << 40}, {"GiB", 1 << 30},  {"MiB", 1 << 20},
+        {"TB", 1000000000000},     {"GB", 1000000000}, {"MB", 1000000},
+    };
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (v && v % units[i].bytes == 0) {
+            buf_printf(out, "%lld%s", (long long)(v / units[i].bytes), units[i].name);
+            return;
+        }
+    buf_printf(out, "%lld", (long long)v);
+}
+
+static void bytes_range_text(const struct option *o, struct buf *out)
+{
+    buf_add_str(out, "a number of bytes such as 512MiB or 2GB, at least ");
+    bytes_text((int64_t)o->low, out);
+}
+
 void option_expects(const struct option *o, char *out, size_t size)
 {
     struct buf b;
@@ -264,12 +397,25 @@ void option_expects(const struct option *o, char *out, size_t size)
         buf_add_str(&b, "a number ");
         range_text(o, &b);
         break;
-    case OPTION_TEXT: buf_add_str(&b, "text"); break;
+    case OPTION_TEXT:
+        buf_add_str(&b, o->values ? "one of: " : "text");
+        if (o->values)
+            join(o->values, &b);
+        break;
     case OPTION_ENUM:
         buf_add_str(&b, "one of: ");
         join(o->values, &b);
         break;
+    case OPTION_BYTES: bytes_range_text(o, &b); break;
     case OPTION_PATHS: buf_add_str(&b, "a file or a list of files"); break;
+    case OPTION_NUMBERS:
+        buf_add_str(&b, "a list of numbers, each ");
+        range_text(o, &b);
+        break;
+    case OPTION_PAIRS:
+        buf_add_str(&b, "a list of NAME=VALUE, NAME one of: ");
+        join(o->values, &b);
+        break;
     case OPTION_WORDS:
         buf_add_str(&b, o->values ? "a list of: " : "a list of words");
         if (o->values)
@@ -344,15 +490,21 @@ char *option_text(const struct option *o, const struct options *values)
     case OPTION_INT: buf_printf(&b, "%d", *(const int *)at); break;
     case OPTION_SEED: buf_printf(&b, "%llu", (unsigned long long)*(const uint64_t *)at); break;
     case OPTION_NUMBER: number_text(*(const double *)at, &b); break;
+    case OPTION_BYTES: bytes_text(*(const int64_t *)at, &b); break;
     case OPTION_TEXT: quote(*(char *const *)at, &b); break;
     case OPTION_ENUM: buf_add_str(&b, o->values[*(const int *)at]); break;
     case OPTION_WORDS:
-    case OPTION_PATHS: {
+    case OPTION_PATHS:
+    case OPTION_NUMBERS:
+    case OPTION_PAIRS: {
         const struct string_list *l = at;
         buf_add_char(&b, '[');
         for (int i = 0; i < l->count; i++) {
             buf_add_str(&b, i ? ", " : "");
-            quote(l->at[i], &b);
+            if (o->type == OPTION_NUMBERS)
+                buf_add_str(&b, l->at[i]);
+            else
+                quote(l->at[i], &b);
         }
         buf_add_char(&b, ']');
         break;

@@ -379,6 +379,16 @@ static int need(const struct options *o, bool is_there, const char *key, struct 
     return err_hint(e, "add \"%s: ...\" to the config file, or --%s", key, flag);
 }
 
+static int check_weights(const struct options *o, struct err *e)
+{
+    const struct config *c = &o->config;
+    if (!c->weights.count || c->weights.count == c->train.count)
+        return 0;
+    err_set(e, ERR_USAGE, "%s: weights has %d numbers, train has %d entries",
+            place_of(o, "weights"), c->weights.count, c->train.count);
+    return err_hint(e, "give one number for each entry of train, in their order");
+}
+
 static int check_train(struct options *o, struct err *e)
 {
     struct config *c = &o->config;
@@ -389,6 +399,8 @@ static int check_train(struct options *o, struct err *e)
                 place_of(o, "accumulate"), c->accumulate, c->batch);
         return err_hint(e, "a batch is worked off in that many equal parts");
     }
+    if (check_weights(o, e))
+        return -1;
     if (c->warmup_steps > c->steps)
         return err_set(e, ERR_USAGE, "%s: warmup_steps is %d, more than steps, %d",
                        place_of(o, "warmup_steps"), c->warmup_steps, c->steps);
@@ -398,6 +410,19 @@ static int check_train(struct options *o, struct err *e)
         return err_hint(e, "the folder of runs is set by the key runs");
     }
     return 0;
+}
+
+/* Data are named by the words of the command line, --data, or the train key of a config file. */
+static int check_data(const struct options *o, struct err *e)
+{
+    if (o->verb == VERB_DATA_IMPORT)
+        return 0;                      /* a query of BigQuery is a source, too */
+    if (!o->data.count && !o->config.train.count) {
+        err_set(e, ERR_USAGE, "%s: no data is given", verb_name(o->verb));
+        return err_hint(e, "attune %s FILE..., or a config file with a key train",
+                        verb_name(o->verb));
+    }
+    return o->data.count ? 0 : check_weights(o, e);
 }
 
 static int check_whole(struct options *o, struct err *e)
@@ -412,7 +437,23 @@ static int check_whole(struct options *o, struct err *e)
             err_set(e, ERR_USAGE, "eval: no data is given");
             return err_hint(e, "add \"eval: FILE\" to the config file, or --data FILE");
         }
+        if (was_given(o, "blacklist_wer") && !*o->blacklist) {
+            err_set(e, ERR_USAGE, "%s: has no effect: blacklist names no file",
+                    place_of(o, "blacklist_wer"));
+            return err_hint(e, "add --blacklist FILE");
+        }
+        if (*o->blacklist && !c->eval_generate) {
+            err_set(e, ERR_USAGE, "%s: has no effect: eval_generate is no",
+                    place_of(o, "blacklist"));
+            return err_hint(e, "a blacklist is made from generated transcripts");
+        }
         return need(o, *c->model, "model", e);
+    case VERB_DATA_CHECK:
+    case VERB_DATA_PLAN:
+    case VERB_DATA_INDEX:
+    case VERB_DATA_STATS:
+    case VERB_DATA_SHOW:
+    case VERB_DATA_IMPORT: return check_data(o, e);
     case VERB_TRANSCRIBE:
     case VERB_GENERATE: return need(o, *c->model, "model", e);
     case VERB_DOCTOR:
@@ -449,23 +490,60 @@ static void derive(struct options *o)
 
 /* ------------------------------------------------------------- the struct -- */
 
-/* The config file: --config, or for train and eval the one word that is no flag. */
+static bool is_data_verb(enum verb v)
+{
+    return v >= VERB_DATA_CHECK && v <= VERB_DATA_IMPORT;
+}
+
+static bool is_yaml_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
+/* Is this word, which is no flag, the name of a config file?  For train and eval the one word is;
+ * among the data files of the `data` commands, it is known by its name. */
+static bool names_config(const struct options *o, const char *word)
+{
+    return o->verb == VERB_TRAIN || o->verb == VERB_EVAL ||
+           (is_data_verb(o->verb) && is_yaml_name(word));
+}
+
+/* The config file: --config, or such a word, which is taken out of the words. */
 static int find_config(struct options *o, const struct flags *flags, struct err *e)
 {
-    const char *path = NULL;
+    char *path = NULL;
+    int rc = 0, kept = 0;
     for (size_t k = 0; k < flags->count; k++)
-        if (flags->at[k].code == CODE_CONFIG)
-            path = flags->at[k].value;
-    bool is_word = o->verb == VERB_TRAIN || o->verb == VERB_EVAL;
-    if (is_word && o->args.count + (path ? 1 : 0) > 1) {
-        const char *extra = o->args.at[path ? 0 : 1];
-        err_set(e, ERR_USAGE, "%s: unexpected word \"%s\"", verb_name(o->verb), extra);
-        return err_hint(e, "one config file is read; flags begin with --");
+        if (flags->at[k].code == CODE_CONFIG) {
+            free(path);
+            path = xstrdup(flags->at[k].value);
+        }
+    for (int i = 0; i < o->args.count; i++) {
+        char *word = o->args.at[i];
+        if (rc || !names_config(o, word)) {
+            o->args.at[kept++] = word;
+            continue;
+        }
+        if (path) {
+            rc = err_set(e, ERR_USAGE, "%s: unexpected word \"%s\"", verb_name(o->verb), word);
+            err_hint(e, "one config file is read; flags begin with --");
+            free(word);
+            continue;
+        }
+        path = word;
     }
-    if (is_word && o->args.count == 1)
-        path = o->args.at[0];
-    o->config.config_path = xstrdup(path ? path : "");
-    return 0;
+    o->args.count = kept;
+    o->config.config_path = path ? path : xstrdup("");
+    return rc;
+}
+
+/* The other words of the `data` commands are data files. */
+static void take_data_words(struct options *o)
+{
+    for (int i = 0; i < o->args.count; i++)
+        list_add(&o->data, o->args.at[i]);
+    o->args.count = 0;
 }
 
 static int resolve(struct options *o, const struct flags *flags, struct err *e)
@@ -479,6 +557,8 @@ static int resolve(struct options *o, const struct flags *flags, struct err *e)
     if (!takes_config(o->verb) && o->verb != VERB_HELP && o->args.count)
         return err_set(e, ERR_USAGE, "%s: unexpected word \"%s\"", verb_name(o->verb),
                        o->args.at[0]);
+    if (is_data_verb(o->verb))
+        take_data_words(o);
     derive(o);
     return check_whole(o, e);
 }

@@ -16,6 +16,7 @@
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -28,6 +29,12 @@ enum verb {
     VERB_SCORE,
     VERB_TRANSCRIBE,
     VERB_GENERATE,
+    VERB_DATA_CHECK,
+    VERB_DATA_PLAN,
+    VERB_DATA_INDEX,
+    VERB_DATA_STATS,
+    VERB_DATA_SHOW,
+    VERB_DATA_IMPORT,
     VERB_DOCTOR,
     VERB_HELP,
     VERB_COUNT,
@@ -37,10 +44,24 @@ enum verb {
 struct options {
     enum verb verb;
     struct config config;
-    struct string_list data;           /* score, eval: JSONL files */
+    struct string_list data;           /* score, eval, data ...: tables and shards; of data ... also
+                                          the words that are no flags, and else config.train */
     struct string_list audio;          /* generate: clips in front of the prompt */
     bool ids;                          /* score: print input_ids too */
     char *predictions;                 /* eval: JSONL file for every transcript */
+    char *blacklist;                   /* eval: CSV file for transcripts that are too far off ... */
+    double blacklist_wer;              /* ... from this word error rate on */
+    int limit;                         /* data ...: so many records; 0: all */
+    char *record;                      /* data show: an id, "file:line" or a number */
+    char *output;                      /* data import: JSONL file; data check: of bad records */
+    char *from;                        /* data import: kind of the sources */
+    double split;                      /* part for evaluation */
+    char *language_mode;               /* "strict", "mixed", "override:xx", "" */
+    struct string_list languages;      /* to keep */
+    struct string_list audio_root;     /* folders of clips, "DIR" or "CORPUS=DIR" */
+    char *check;                       /* which clips to look for */
+    double max_duration;               /* seconds, 0: any */
+    char *query, *project;             /* of BigQuery */
     double temperature, top_p;         /* generate: 0 is greedy; 1 keeps every token */
     struct string_list args;           /* the words that are no flags */
     bool help;                         /* --help was given: nothing else was checked */
@@ -64,10 +85,13 @@ enum option_type {
     OPTION_INT,
     OPTION_SEED,
     OPTION_NUMBER,
+    OPTION_BYTES,                      /* int64_t; "512MiB", "1.5GB", or a plain number */
     OPTION_TEXT,
     OPTION_ENUM,
     OPTION_WORDS,                      /* struct string_list; commas separate in flags */
     OPTION_PATHS,                      /* struct string_list; a repeated flag adds */
+    OPTION_NUMBERS,                    /* struct string_list of numbers; commas as in WORDS */
+    OPTION_PAIRS,                      /* struct string_list of "name=value"; in files also a map */
 };
 
 struct option {
@@ -75,9 +99,10 @@ struct option {
     enum option_type type;
     size_t offset;                     /* of the value in struct options */
     const char *fallback;              /* default, as it would be written; "" for none */
-    double low, high;                  /* OPTION_INT, OPTION_NUMBER: both ends allowed ... */
+    double low, high;                  /* INT, NUMBER, BYTES, NUMBERS: both ends allowed ... */
     bool above_low;                    /* ... but not `low` itself */
-    const char *const *values;         /* OPTION_ENUM, OPTION_WORDS: allowed words, NULL-ended */
+    const char *const *values;         /* ENUM, WORDS, TEXT: allowed words, PAIRS: allowed names;
+                                          NULL-ended */
     char letter;                       /* short flag, or 0 */
     bool is_flag_only;                 /* of one command, no part of a configuration */
     unsigned verbs;                    /* bit 1 << VERB_... for each command that takes the flag */
@@ -102,10 +127,14 @@ char *option_text(const struct option *o, const struct options *values);
 
 /* ------------------------------------------------------------------ help -- */
 
-const char *verb_name(enum verb v);
-/* The verb of this name, or VERB_COUNT with an error that names the nearest. */
-enum verb verb_find(const char *name, struct err *e);
+const char *verb_name(enum verb v);    /* "train", "data check" */
+/* The verb that a command line begins with; `used` receives how many words its name has.
+ * VERB_COUNT with an error that names the nearest when there is none. */
+enum verb verb_find(const char *const *words, int count, int *used, struct err *e);
+/* Is it the first word of verbs of two words ("data")? */
+bool verb_is_group(const char *word);
 void help_program(FILE *f);
+void help_group(FILE *f, const char *group);
 void help_verb(FILE *f, enum verb v);
 void help_exit_codes(FILE *f);
 /* The text of docs/config.md: every key with type, default, flag and variable. */

@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/log.h"
+#include "data/source.h"
+#include "net/store.h"
+
 static bool lost_reader;
 
 int output_flush(struct err *e)
@@ -26,6 +31,24 @@ int output_line(const struct buf *b, struct err *e)
     fwrite(b->data, 1, b->size, stdout);
     putchar('\n');
     return output_flush(e);
+}
+
+int output_save(struct net *net, const char *uri, const struct buf *b, const char *what,
+                struct err *e)
+{
+    const char *path = source_local_path(uri);
+    if (buf_check(b, what, e))
+        return -1;
+    return path ? file_write(path, b->data, b->size, e)
+                : store_write(net, uri, b->data, b->size, NULL, NULL, e);
+}
+
+void output_progress(const char *what, int64_t done, int64_t all)
+{
+    if (all)
+        log_status("%s %lld/%lld", what, (long long)(done < all ? done : all), (long long)all);
+    else
+        log_status("%s %lld", what, (long long)done);
 }
 
 bool output_lost_reader(void)

@@ -1,8 +1,10 @@
-/* output.h - stdout, where a line that did not arrive is a failure. */
+/* output.h - what a command gives out: on stdout, where a line that did not arrive is a failure,
+ * and to files. */
 #ifndef CLI_OUTPUT_H
 #define CLI_OUTPUT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -12,6 +14,15 @@ int output_flush(struct err *e) MUST_CHECK;
 
 /* Print the bytes of `b` and a line feed, and flush. */
 int output_line(const struct buf *b, struct err *e) MUST_CHECK;
+
+/* Make a file, or an object in a bucket, hold what `b` does; `what` names it if it has grown too
+ * large. */
+struct net;
+int output_save(struct net *net, const char *uri, const struct buf *b, const char *what,
+                struct err *e) MUST_CHECK;
+
+/* "measuring 8/100" on the status line; `all` 0: nobody knows how many there are. */
+void output_progress(const char *what, int64_t done, int64_t all);
 
 /* Has the reader of a pipe gone away, as in `attune score ... | head`? */
 bool output_lost_reader(void);

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/suggest.h"
 
-enum { EXPECTS_MAX = 200, LIST_MAX = 10000 };
+enum { EXPECTS_MAX = 300, LIST_MAX = 10000 };
 
 static void *field(const struct option *t, struct options *o)
 {
@@ -19,7 +19,8 @@ static void *field(const struct option *t, struct options *o)
 
 static bool is_list(const struct option *t)
 {
-    return t->type == OPTION_WORDS || t->type == OPTION_PATHS;
+    return t->type == OPTION_WORDS || t->type == OPTION_PATHS || t->type == OPTION_NUMBERS ||
+           t->type == OPTION_PAIRS;
 }
 
 /* ----------------------------------------------------------------- words -- */
@@ -159,6 +160,42 @@ static int set_number(const struct option *t, double *out, const char *word, str
     return 0;
 }
 
+/* What a unit of bytes stands for ("MiB", "mb", "m", "" for bytes), 0: it is none.  The letters K,
+ * M, G, T alone are powers of 1024, as are those with "iB"; those with "B" are powers of 1000. */
+static double unit_bytes(const char *unit)
+{
+    static const char letters[] = "kmgt";
+    char u[4] = "";
+    for (int i = 0; unit[i] && i < 4; i++) {
+        if (i == 3)
+            return 0;
+        u[i] = (char)tolower((unsigned char)unit[i]);
+    }
+    if (!*u || !strcmp(u, "b"))
+        return 1;
+    const char *letter = strchr(letters, *u);
+    bool is_binary = !u[1] || !strcmp(u + 1, "ib");
+    if (!letter || (!is_binary && strcmp(u + 1, "b") != 0))
+        return 0;
+    return pow(is_binary ? 1024 : 1000, (double)(letter - letters + 1));
+}
+
+static int set_bytes(const struct option *t, int64_t *out, const char *word, struct err *e)
+{
+    size_t n = strspn(word, "0123456789.");
+    char *number = xstrndup(word, n), *end = number;
+    double unit = unit_bytes(word + n + strspn(word + n, " "));
+    double v = is_decimal(number, true) ? strtod(number, &end) : NAN;
+    bool is_wrong = isnan(v) || *end || unit <= 0;
+    free(number);
+    if (is_wrong)
+        return wrong(t, word, "a number of bytes", e);
+    if (v * unit < t->low || v * unit > t->high)
+        return out_of_range(t, word, e);
+    *out = (int64_t)(v * unit);
+    return 0;
+}
+
 /* The place of `word` among the allowed ones, or -1 with an error. */
 static int find_word(const struct option *t, const char *word, struct err *e)
 {
@@ -183,13 +220,35 @@ static void list_clear(struct string_list *l)
     *l = (struct string_list){0};
 }
 
+/* "text=transcript": a known name, and something behind it. */
+static int check_pair(const struct option *t, const char *item, struct err *e)
+{
+    const char *equals = strchr(item, '=');
+    if (!equals || equals == item || !equals[1])
+        return wrong(t, item, "NAME=VALUE", e);
+    char *name = xstrndup(item, (size_t)(equals - item));
+    int found = find_word(t, name, e);
+    free(name);
+    return found < 0 ? -1 : 0;
+}
+
+static int check_item(const struct option *t, const char *item, struct err *e)
+{
+    double ignored;
+    if (t->type == OPTION_NUMBERS)
+        return set_number(t, &ignored, item, e);
+    if (t->type == OPTION_PAIRS)
+        return check_pair(t, item, e);
+    return t->values && find_word(t, item, e) < 0 ? -1 : 0;
+}
+
 static int set_list(const struct option *t, struct string_list *l, const struct value_words *w,
                     bool adds, struct err *e)
 {
     for (int i = 0; i < w->count; i++) {
         if (!*w->at[i])
             return err_set(e, ERR_USAGE, "item %d of the list is empty", i + 1);
-        if (t->values && find_word(t, w->at[i], e) < 0)
+        if (check_item(t, w->at[i], e))
             return -1;
     }
     if (!adds)
@@ -220,6 +279,7 @@ int value_set(const struct option *t, struct options *o, const struct value_word
     case OPTION_INT: return set_int(t, at, word, e);
     case OPTION_SEED: return set_seed(t, at, word, e);
     case OPTION_NUMBER: return set_number(t, at, word, e);
+    case OPTION_BYTES: return set_bytes(t, at, word, e);
     case OPTION_ENUM: {
         int v = find_word(t, word, e);
         if (v < 0)
@@ -228,8 +288,13 @@ int value_set(const struct option *t, struct options *o, const struct value_word
         return 0;
     }
     case OPTION_TEXT:
+        if (t->values && find_word(t, word, e) < 0)
+            return -1;
+        break;
     case OPTION_WORDS:
-    case OPTION_PATHS: break;
+    case OPTION_PATHS:
+    case OPTION_NUMBERS:
+    case OPTION_PAIRS: break;
     }
     free(*(char **)at);
     *(char **)at = xstrdup(word);

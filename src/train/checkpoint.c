@@ -369,7 +369,25 @@ int checkpoint_load(const char *path, const struct nn_params *p, const struct nn
     return 0;
 }
 
-int checkpoint_prune(const char *run_dir, int keep, struct err *e)
+char *checkpoint_temporary(const char *run_dir, int64_t step)
+{
+    return step_dir(run_dir, ".tmp-", step);
+}
+
+int checkpoint_adopt(const char *run_dir, int64_t step, const char *temp, struct err *e)
+{
+    json_t *state = NULL;
+    if (check_whole(temp, e) || !(state = read_json(temp, state_name, e)))
+        return -1;
+    int64_t said = json_need_int(state, "step", e);
+    json_decref(state);
+    if (!e->kind && said != step)
+        err_set(e, ERR_INTEGRITY, "%s: found step %lld, expected %lld", state_name, (long long)said,
+                (long long)step);
+    return e->kind || dir_sync(temp, e) || publish(run_dir, step, temp, e) ? -1 : 0;
+}
+
+int checkpoint_prune(const char *run_dir, int keep, int64_t held, struct err *e)
 {
     int64_t *steps;
     size_t count;
@@ -377,6 +395,8 @@ int checkpoint_prune(const char *run_dir, int keep, struct err *e)
         return -1;
     int rc = 0;
     for (size_t i = (size_t)keep; !rc && i < count; i++) {
+        if (steps[i] == held)
+            continue;
         char *dir = step_dir(run_dir, "", steps[i]);
         /* Renamed first, so that a half-removed one is never taken for damaged. */
         char *temp = step_dir(run_dir, ".tmp-", steps[i]);

@@ -39,7 +39,12 @@ int checkpoint_find(const char *run_dir, char **path, json_t **state, struct err
 int checkpoint_load(const char *path, const struct nn_params *p, const struct nn_adamw *o,
                     struct err *e) MUST_CHECK;
 
-/* Remove all but the newest `keep`. */
-int checkpoint_prune(const char *run_dir, int keep, struct err *e) MUST_CHECK;
+/* Remove all but the newest `keep`, and but that of step `held` (-1: none is). */
+int checkpoint_prune(const char *run_dir, int keep, int64_t held, struct err *e) MUST_CHECK;
+
+/* Where the files of a checkpoint from elsewhere are put together (the caller frees) ... */
+char *checkpoint_temporary(const char *run_dir, int64_t step);
+/* ... which becomes one of the run's if it is whole; if not, it is ERR_INTEGRITY or ERR_DATA. */
+int checkpoint_adopt(const char *run_dir, int64_t step, const char *temp, struct err *e) MUST_CHECK;
 
 #endif

@@ -37,8 +37,11 @@ struct config {
     char *model;                       /* Hub folder */
     char *adapter;                     /* go on from this adapter */
     char *name;                        /* of the run; default: from the config file's name */
-    char *runs;                        /* folder of runs, "runs" */
-    struct string_list train, eval;    /* JSONL files, globs allowed */
+    char *runs;                        /* folder of runs, "runs", or gs://bucket/prefix */
+    struct string_list train, eval;    /* tables and shards: paths, URIs, globs, braces */
+    struct string_list weights;        /* numbers, one for each of `train`; none: all 1 */
+    struct string_list columns;        /* "ours=theirs" */
+    char *patches;                     /* folder of corrections (data/patch.h); "" for none */
     enum train_method method;
     enum config_init init;
     struct lora_config lora;
@@ -68,6 +71,14 @@ struct config {
     char *prompt;                      /* text part for records that bring none; "" for none */
     int prefetch;                      /* batches prepared ahead */
     bool length_sorted;                /* batches of like length out of a shuffled window */
+    int window_shards;                 /* shards that are shuffled together, 32 */
+    int64_t memory;                    /* bytes for data on their way to the model, 1 GiB */
+    int64_t disk;                      /* bytes of fetched files that lie on the disk, 4 GiB */
+    bool cache;                        /* keep them for later runs */
+    char *cache_dir;                   /* "": spool_default_dir */
+    int connections;                   /* 8 */
+    int retry_for;                     /* seconds that the network may be away, 900 */
+    char *user_project;                /* who pays for requester-pays buckets */
     bool json, quiet;
     char *config_path;
 };

@@ -17,7 +17,8 @@
 #include "nn/lora.h"
 #include "train/generate.h"
 
-enum { LOADER_AHEAD = 2, NORMALIZED_MAX = 16 << 20 };
+/* inputs_window_bytes counts on it that an evaluation spools two shards at most. */
+enum { LOADER_AHEAD = 2, WINDOW_SHARDS = 1, NORMALIZED_MAX = 16 << 20 };
 
 struct evaluate_options evaluate_options_of(const struct config *c)
 {
@@ -108,7 +109,11 @@ static int add_transcript(struct pass *p, const struct batch *b, int row, const 
                           struct err *e)
 {
     struct evaluation *v = p->v;
-    struct evaluated t = {.id = xstrdup(b->ids[row]), .reference = xstrdup(b->references[row])};
+    struct evaluated t = {
+        .id = xstrdup(b->ids[row]),
+        .has_id = b->has_ids[row],
+        .reference = xstrdup(b->references[row]),
+    };
     t.hypothesis = session_text(p->s, ids, e);
     if (!t.hypothesis || compare(&t, p, e)) {
         err_in(e, "%s", t.id);
@@ -160,41 +165,55 @@ static void take_bad(struct evaluation *v, const struct loader *l)
         v->bad_texts[v->bad_count++] = xstrdup(bad[i].text);
 }
 
+/* How many records a pass goes through, 0: nobody knows before it is over. */
+static int64_t count_records(const struct manifest *m, int64_t limit)
+{
+    if (!m->is_complete)
+        return 0;
+    return limit && limit < m->count ? limit : m->count;
+}
+
+static int next_step(struct pass *p, struct loader *l, struct loader_step *s, struct err *e)
+{
+    watch_begin(p->o->watch, l);
+    int got = loader_next(l, s, e);
+    watch_end(p->o->watch);
+    return got;
+}
+
 static int run_steps(struct pass *p, struct loader *l, const char *what, int64_t all, batch_fn fn,
                      struct err *e)
 {
     struct loader_step step;
-    int64_t done = 0;
     int got;
-    while ((got = loader_next(l, &step, e)) == 1) {
+    while ((got = next_step(p, l, &step, e)) == 1) {
         int rc = 0;
         for (int i = 0; i < step.count && !rc; i++)
             rc = fn(p, &step.micros[i], e);
+        int64_t done = step.taken_before;
         loader_step_release(&step);
-        done += p->o->batch;
         if (!rc && p->o->is_stopped && p->o->is_stopped(p->o->arg))
             rc = err_set(e, ERR_STOPPED, "interrupted");
         if (rc)
             return -1;
         if (p->o->on_progress)
-            p->o->on_progress(p->o->arg, what, done < all ? done : all, all);
+            p->o->on_progress(p->o->arg, what, done, all);
     }
     return got;
 }
 
-static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpose purpose,
-                    struct err *e)
+static int run_loader(struct pass *p, const struct plan *plan, enum sample_purpose purpose,
+                      struct err *e)
 {
     const struct evaluate_options *o = p->o;
-    struct plan plan = {.count = m->count, .batch = o->batch, .is_sequential = true};
-    if (o->max_records && o->max_records < plan.count)
-        plan.count = o->max_records;
+    const struct manifest *m = plan_settings(plan)->manifest;
     struct loader_options lo = {
-        .manifest = m,
-        .plan = &plan,
+        .plan = plan,
         .format = &p->s->format,
+        .spool = m->options.spool,
         .purpose = purpose,
         .ahead = LOADER_AHEAD,
+        .memory_max = o->memory_max,
         .bad_fraction = o->bad_fraction,
         .bad_min = o->bad_min,
     };
@@ -202,11 +221,30 @@ static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpos
     if (!l)
         return -1;
     bool is_first = purpose == SAMPLE_TRAIN;
-    int rc = run_steps(p, l, is_first ? "measuring" : "transcribing", plan.count,
-                       is_first ? add_loss : add_transcripts, e);
+    int rc = run_steps(p, l, is_first ? "measuring" : "transcribing",
+                       count_records(m, o->max_records), is_first ? add_loss : add_transcripts, e);
     if (!rc && is_first)
         take_bad(p->v, l);
     loader_close(l);
+    return rc;
+}
+
+static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpose purpose,
+                    struct err *e)
+{
+    struct plan *plan = plan_new(
+        &(struct plan_options){
+            .manifest = m,
+            .batch = p->o->batch,
+            .is_sequential = true,
+            .window_shards = WINDOW_SHARDS,
+            .limit = p->o->max_records,
+        },
+        e);
+    if (!plan)
+        return -1;
+    int rc = run_loader(p, plan, purpose, e);
+    plan_free(plan);
     return rc;
 }
 

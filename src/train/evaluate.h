@@ -21,6 +21,7 @@
 #include "text/normalize.h"
 #include "text/wer.h"
 #include "train/session.h"
+#include "train/watch.h"
 
 struct evaluate_options {
     int batch;                         /* records at once */
@@ -30,9 +31,12 @@ struct evaluate_options {
     enum normalizer normalizer;
     double bad_fraction;               /* as in loader.h */
     int bad_min;
+    int64_t memory_max;
+    struct watch *watch;               /* tells about waiting; NULL: nobody does */
     /* Asked between batches: true ends the evaluation with ERR_STOPPED.  NULL: never. */
     bool (*is_stopped)(void *arg);
-    /* Told how far it is, 0..1; NULL: nobody. */
+    /* Told how far it is; `all` is 0 while nobody knows how many records there are.  NULL:
+     * nobody. */
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t all);
     void *arg;
 };
@@ -43,6 +47,7 @@ struct evaluate_options evaluate_options_of(const struct config *c);
 /* One transcript beside what it should be. */
 struct evaluated {
     char *id;                          /* the record's "id", or "file:line" */
+    bool has_id;                       /* it is the record's own */
     char *reference, *hypothesis;      /* as they are */
     char *reference_norm, *hypothesis_norm;   /* as they were compared */
     struct error_count wer, cer;

@@ -34,6 +34,13 @@ int metrics_add_step(const char *path, const struct step_metrics *m, struct err 
     json_put_double(o, "audio_s", m->audio_s);
     json_put_double(o, "seconds", m->seconds);
     json_put_double(o, "data_wait", m->data_wait);
+    json_put_double(o, "padding", m->padding);
+    if (m->uses_net) {
+        json_put_int(o, "fetched_bytes", m->fetched);
+        json_put_double(o, "mb_s", m->seconds > 0 ? 1e-6 * (double)m->fetched / m->seconds : 0);
+        json_put_int(o, "retries", m->retries);
+        json_put_int(o, "hedges", m->hedges);
+    }
     json_put_int(o, "memory", (int64_t)m->memory);
     if (m->bad)
         json_put_int(o, "bad_records", m->bad);

@@ -1,8 +1,11 @@
 /* metrics.h - metrics.jsonl: one line for each step and each evaluation of a run.
  *
  *     {"step":1,"loss":..,"lr":..,"grad_norm":..,"supervised_tokens":..,"tokens":..,"audio_s":..,
- *      "seconds":..,"data_wait":..,"memory":..}
+ *      "seconds":..,"data_wait":..,"padding":..,"memory":..}
  *     {"step":200,"eval_loss":..,"wer":..,"cer":..,...}
+ *
+ * Steps of a run that reads over the network also have what it did meanwhile: "fetched_bytes",
+ * "mb_s" (10^6 bytes a second), "retries", "hedges".
  *
  * Each step appears once: when a run is resumed, lines of steps after its checkpoint are cut.
  */
@@ -24,6 +27,9 @@ struct step_metrics {
     double audio_s;
     double seconds;                    /* wall clock since the step before */
     double data_wait;                  /* of these, waiting for data */
+    double padding;                    /* part of the mel frames (or tokens) that is padding */
+    bool uses_net;                     /* something was asked of the network, now or before: */
+    int64_t fetched, retries, hedges;  /* bytes, tries, doubled requests since the step before */
     uint64_t memory;                   /* peak bytes of arrays so far */
     bool ok;                           /* false: not finite, the step changed nothing */
 };

@@ -11,9 +11,11 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "data/patch.h"
 #include "mx/mx.h"
+#include "train/drift.h"
 
-enum { JSON_BYTES_MAX = 16 << 20, LIST_BYTES_MAX = 4096 };
+enum { JSON_BYTES_MAX = 16 << 20, LIST_BYTES_MAX = 1 << 20, FACT_BYTES_MAX = 256 };
 
 /* Of a large file its size, its first bytes (which hold all names, shapes and places), and from
  * there on a piece of each stretch are hashed: 4 KiB of each MiB meet every tensor of a MiB or
@@ -85,12 +87,29 @@ static int hash_folder(const char *dir, bool with_weights, char hex[HASH_HEX_SIZ
 
 /* ------------------------------------------------------------------ facts -- */
 
+/* Facts stand in every checkpoint's state, which stays small: of a long one its hash does. */
+static json_t *shortened(json_t *v)
+{
+    struct buf b;
+    buf_init(&b, LIST_BYTES_MAX);
+    json_write_compact(v, &b);
+    if (b.size <= FACT_BYTES_MAX && !b.overflowed) {
+        buf_release(&b);
+        return v;
+    }
+    char hex[HASH_HEX_SIZE];
+    hash_bytes(b.data, b.size, hex);
+    buf_release(&b);
+    json_decref(v);
+    return json_string(hex);
+}
+
 static json_t *words(const struct string_list *l)
 {
     json_t *a = json_array();
     for (int i = 0; i < l->count; i++)
         json_array_append_new(a, json_string(l->at[i]));
-    return a;
+    return shortened(a);
 }
 
 static const char *schedule_name(enum schedule_kind k)
@@ -141,12 +160,16 @@ static int add_facts(json_t *f, const struct config *c, const struct manifest *t
         return -1;
     json_put_str(f, "adapter", *c->adapter ? hex : "");
     json_put_str(f, "train", train->hash);
+    json_put(f, "weights", words(&c->weights));
+    json_put(f, "columns", words(&c->columns));
+    json_put_str(f, "patches", train->options.patch ? patch_hash(train->options.patch) : "");
     add_method_facts(f, c);
     json_put_int(f, "batch", c->batch);
     json_put_int(f, "max_tokens", c->max_tokens);
     json_put_bool(f, "length_sorted", c->length_sorted);
+    json_put_int(f, "window_shards", c->window_shards);
     json_put_bool(f, "thinking", c->thinking);
-    json_put_str(f, "prompt", c->prompt);
+    json_put(f, "prompt", shortened(json_string(c->prompt ? c->prompt : "")));
     json_put_int(f, "seed", (int64_t)c->seed);
     add_optimizer_facts(f, c);
     return 0;
@@ -170,8 +193,26 @@ void run_conditions(struct run *r, const struct config *c, const char *version)
 
 /* --------------------------------------------------------------- comparing -- */
 
+/* What is said of a fact that is a hash: of the data, which files they are. */
+static void describe_hash(const struct run *r, const char *key, struct buf *out)
+{
+    struct buf files;
+    buf_init(&files, LIST_BYTES_MAX);
+    if (!strcmp(key, "train") && r->train) {
+        char *path = path_join(r->dir, "data.jsonl");
+        drift_describe(path, r->train, &files);
+        free(path);
+    }
+    if (files.size)
+        buf_printf(out, " (%s)", files.data);
+    else
+        buf_add_str(out, " (its files are others)");
+    buf_release(&files);
+}
+
 /* Append "key (found X, was Y)" for each key whose value differs; hashes are not shown. */
-static int list_differences(const json_t *now, const json_t *before, struct buf *out)
+static int list_differences(const struct run *r, const json_t *now, const json_t *before,
+                            struct buf *out)
 {
     int count = 0;
     const char *key;
@@ -190,7 +231,7 @@ static int list_differences(const json_t *now, const json_t *before, struct buf 
             bool is_hash = a.size > HASH_HEX_SIZE || b.size > HASH_HEX_SIZE;
             buf_printf(out, "%s%s", count++ ? ", " : "", key);
             if (is_hash)
-                buf_add_str(out, " (its files are others)");
+                describe_hash(r, key, out);
             else
                 buf_printf(out, " (found %s, was %s)", a.data, old ? b.data : "not set");
         }
@@ -205,10 +246,10 @@ int run_check_facts(const struct run *r, const json_t *before, struct err *e)
     struct buf list;
     buf_init(&list, LIST_BYTES_MAX);
     int rc = 0;
-    if (list_differences(r->facts, before, &list) > 0) {
-        rc =
-            err_set(e, ERR_USAGE, "%s was begun with another configuration: %s", r->dir, list.data);
-        err_hint(e, "give this run another name, or remove %s to begin anew", r->dir);
+    if (list_differences(r, r->facts, before, &list) > 0) {
+        rc = err_set(e, ERR_USAGE, "%s was begun with another configuration: %s", r->shown,
+                     list.data);
+        err_hint(e, "give this run another name, or remove %s to begin anew", r->shown);
     }
     buf_release(&list);
     return rc;
@@ -219,7 +260,7 @@ char *run_changed_conditions(const struct run *r, const json_t *before)
     struct buf list;
     buf_init(&list, LIST_BYTES_MAX);
     char *text = NULL;
-    if (before && list_differences(r->conditions, before, &list) > 0)
+    if (before && list_differences(r, r->conditions, before, &list) > 0)
         text = xstrdup(list.data);
     buf_release(&list);
     return text;
@@ -259,12 +300,14 @@ static int lock_folder(struct run *r, struct err *e)
     return err_in(e, "%s", r->dir);
 }
 
-int run_open(struct run *r, const struct config *c, const struct manifest *train, struct err *e)
+int run_open(struct run *r, const struct config *c, const char *local, const struct manifest *train,
+             struct err *e)
 {
-    *r = (struct run){.lock = -1};
+    *r = (struct run){.lock = -1, .train = train};
     if (check_name(c, e))
         return -1;
-    r->dir = path_join(c->runs, c->name);
+    r->dir = path_join(local ? local : c->runs, c->name);
+    r->shown = path_join(c->runs, c->name);
     r->metrics = path_join(r->dir, "metrics.jsonl");
     r->output = path_join(r->dir, c->method == METHOD_FULL ? "model" : "adapter");
     r->facts = json_object();
@@ -280,6 +323,7 @@ void run_close(struct run *r)
     if (r->lock >= 0)
         file_unlock(r->lock);
     free(r->dir);
+    free(r->shown);
     free(r->metrics);
     free(r->output);
     json_decref(r->facts);
@@ -292,6 +336,10 @@ int run_describe(const struct run *r, const struct config *c, const char *yaml,
 {
     char *path = path_join(r->dir, "config.yaml");
     int rc = file_write(path, yaml, strlen(yaml), e);
+    free(path);
+    path = path_join(r->dir, "data.jsonl");
+    if (!rc && r->train)
+        rc = drift_write(path, r->train, e);
     free(path);
     if (rc)
         return -1;

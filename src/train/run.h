@@ -2,6 +2,7 @@
  *
  *     runs/<name>/config.yaml        the resolved configuration
  *                 attune.lock        what it ran on: versions, device, threads, hashes
+ *                 data.jsonl         the files that it learns from, with their versions (drift.h)
  *                 metrics.jsonl      see metrics.h
  *                 log.txt            messages
  *                 ckpt/              see checkpoint.h
@@ -26,7 +27,9 @@
 #include "train/config.h"
 
 struct run {
-    char *dir;                         /* runs/<name> */
+    char *dir;                         /* runs/<name>, on this machine's disk */
+    char *shown;                       /* what messages call it: `dir`, or its URI in a bucket */
+    const struct manifest *train;      /* borrowed */
     char *metrics;                     /* paths in it */
     char *output;                      /* adapter or model folder */
     int lock;                          /* descriptor, -1: not held */
@@ -34,8 +37,9 @@ struct run {
     json_t *conditions;                /* {"device": "cpu", ...} */
 };
 
-/* Make the folder, lock it (ERR_RETRY when another process has it) and gather the facts. */
-int run_open(struct run *r, const struct config *c, const struct manifest *train,
+/* Make the folder, lock it (ERR_RETRY when another process has it) and gather the facts.  `local`
+ * is where the runs of a bucket lie on this machine, NULL when `c->runs` is a folder. */
+int run_open(struct run *r, const struct config *c, const char *local, const struct manifest *train,
              struct err *e) MUST_CHECK;
 /* Unlock and free; safe on a zeroed struct with lock -1, and after a failed run_open. */
 void run_close(struct run *r);
@@ -43,12 +47,14 @@ void run_close(struct run *r);
 /* What this process computes on; `version` is attune's.  Call after the device was chosen. */
 void run_conditions(struct run *r, const struct config *c, const char *version);
 
-/* ERR_USAGE naming every key that differs from the facts of an earlier start. */
+/* ERR_USAGE naming every key that differs from the facts of an earlier start, and the files of the
+ * data that do. */
 int run_check_facts(const struct run *r, const json_t *before, struct err *e) MUST_CHECK;
 /* Conditions that differ, as "device (cuda, was cpu), ..."; the caller frees.  NULL: none. */
 char *run_changed_conditions(const struct run *r, const json_t *before);
 
-/* Write config.yaml and attune.lock.  `approximate` as from run_changed_conditions, or NULL. */
+/* Write config.yaml, attune.lock and data.jsonl.  `approximate` as from run_changed_conditions, or
+ * NULL. */
 int run_describe(const struct run *r, const struct config *c, const char *yaml,
                  const char *approximate, struct err *e) MUST_CHECK;
 

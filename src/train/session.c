@@ -166,6 +166,7 @@ int session_open(struct session *s, const struct session_options *o, struct err 
     int longest = facts->positions_max;
     s->format = (struct data_format){
         .chat = &s->chat,
+        .net = o->net,
         .mel = s->mel,
         .pad_id = facts->pad_id,
         .max_tokens =

@@ -32,6 +32,7 @@ struct session_options {
     bool init_random;                  /* fresh weights from `seed`; no weight file is read */
     uint64_t seed;
     bool without_audio;                /* the audio tower is neither read nor run */
+    struct net *net;                   /* of data_format: for media elsewhere; borrowed */
     const char *prompt;                /* of data_format; borrowed */
     int max_tokens;                    /* of data_format; 0: no limit but the model's */
     bool is_thinking;

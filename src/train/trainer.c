@@ -3,6 +3,9 @@
  * The results of a step are read after the next one has been handed to the device, so that the
  * device never waits for the host.  Evaluation comes before the checkpoint of the same step: a
  * crash between the two repeats the evaluation and cuts its line from the metrics.
+ *
+ * Where a run is in its data is what the loader says beside each step (loader_step.next and its
+ * counts); it is saved with the weights that the step made.
  */
 #include "train/trainer.h"
 
@@ -22,9 +25,14 @@
 #include "data/plan.h"
 #include "nn/lora.h"
 #include "train/checkpoint.h"
+#include "train/inputs.h"
+#include "train/mirror.h"
+#include "train/place.h"
 #include "train/run.h"
 #include "train/schedule.h"
 #include "train/step.h"
+#include "train/stop.h"
+#include "train/watch.h"
 
 enum { NAMES_BYTES = 400, BAD_TEXTS_SHOWN = 10 };
 
@@ -45,16 +53,22 @@ struct trainer {
     const struct config *c;
     const struct train_hooks *hooks;
     struct run run;
+    struct mirror *mirror;             /* NULL: the run lives on this machine's disk only */
     struct session session;
+    struct inputs inputs;
+    struct watch *watch;
     struct manifest train_set, eval_set;
-    uint32_t *lengths;
-    struct plan plan;
+    int64_t window_bytes;
+    struct plan *plan;
     struct schedule schedule;
     struct train_step step;
     struct loader *loader;
+    struct place place;
     struct pending pending;
+    struct net_stats net;              /* as of the last step that was settled */
     int bad_in_row;
     int64_t from;                      /* steps that were done when this process began */
+    int64_t done, saved;               /* steps that are done, and in a checkpoint */
     double before_s;                   /* seconds of training before that */
     double started, last;              /* on the clock */
     char *approximate;                 /* why the run is not exactly reproducible, or NULL */
@@ -65,45 +79,33 @@ struct trainer {
 
 /* ---------------------------------------------------------------- signals -- */
 
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int sig)
-{
-    if (stop_signal)
-        _exit(128 + sig);
-    stop_signal = sig;
-}
-
-struct signals {
-    struct sigaction interrupt, terminate;
-};
-
-static void catch_signals(struct signals *old)
-{
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&a.sa_mask);
-    stop_signal = 0;
-    sigaction(SIGINT, &a, &old->interrupt);
-    sigaction(SIGTERM, &a, &old->terminate);
-}
-
-static void restore_signals(const struct signals *old)
-{
-    sigaction(SIGINT, &old->interrupt, NULL);
-    sigaction(SIGTERM, &old->terminate, NULL);
-}
-
 static bool is_stopped(void *arg)
 {
     (void)arg;
-    return stop_signal != 0;
+    return stop_signal() != 0;
+}
+
+/* Before the process ends: the last checkpoint should be in the bucket, but need not. */
+static void copy_last(const struct trainer *t)
+{
+    struct err e = {0};
+    if (!t->mirror)
+        return;
+    log_info("copying the last checkpoint to %s; Ctrl-C leaves it for the next start",
+             t->run.shown);
+    if (mirror_finish(t->mirror, &e))
+        log_warn("%s", e.text);
 }
 
 static int stopped(const struct trainer *t, int64_t step, struct err *e)
 {
-    enum err_kind kind = stop_signal == SIGTERM ? ERR_TERMINATED : ERR_STOPPED;
+    if (step)
+        copy_last(t);
+    enum err_kind kind = stop_signal() == SIGTERM ? ERR_TERMINATED : ERR_STOPPED;
+    if (!step)
+        return err_set(e, kind, "stopped before the first step");
     err_set(e, kind, "stopped after step %lld of %d; progress is saved in %s", (long long)step,
-            t->c->steps, t->run.dir);
+            t->c->steps, t->run.shown);
     return err_hint(e, "the same command goes on from there");
 }
 
@@ -150,6 +152,7 @@ static int open_session(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
     struct session_options o = session_options_of(c);
+    o.net = t->inputs.net;
     o.without_audio = !needs_audio(t);
     /* Which weights there are to train hangs on it. */
     if (c->method == METHOD_FULL)
@@ -183,6 +186,7 @@ static void add_reason(struct trainer *t, const char *reason)
 static int resume_from(struct trainer *t, const char *path, const json_t *state, struct err *e)
 {
     int64_t step = json_need_int(state, "step", e);
+    struct place place = place_of_json(json_need_object(state, "data", e), e);
     const json_t *facts = json_need_object(state, "facts", e);
     const json_t *conditions = json_need_object(state, "conditions", e);
     const char *why = json_get_str(state, "approximate", NULL, e);
@@ -204,7 +208,8 @@ static int resume_from(struct trainer *t, const char *path, const json_t *state,
     }
     if (checkpoint_load(path, &t->session.model->params, &t->step.adamw, e))
         return -1;
-    t->from = step;
+    t->from = t->done = t->saved = step;
+    t->place = place;
     return 0;
 }
 
@@ -221,15 +226,34 @@ static int resume(struct trainer *t, struct err *e)
     return rc ? -1 : metrics_cut(t->run.metrics, t->from, e);
 }
 
+/* While an evaluation runs, the training's batches lie ready beside its own. */
+static int64_t loader_memory(const struct trainer *t, bool is_evaluation)
+{
+    int64_t all = t->inputs.loader_memory, less = all / 4;
+    if (is_evaluation)
+        return less;
+    return t->eval_set.file_count ? all - less : all;
+}
+
+static int open_plan(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->c;
+    t->plan = plan_new(
+        &(struct plan_options){
+            .manifest = &t->train_set,
+            .seed = c->seed,
+            .batch = c->batch,
+            .is_sorted = c->length_sorted,
+            .window_shards = c->window_shards,
+            .window_bytes = t->window_bytes,
+        },
+        e);
+    return t->plan ? 0 : err_in(e, "train");
+}
+
 static int open_loader(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
-    t->plan = (struct plan){
-        .count = t->train_set.count,
-        .seed = c->seed,
-        .batch = c->batch,
-        .lengths = t->lengths,
-    };
     t->schedule = (struct schedule){
         .kind = c->schedule,
         .rate = c->learning_rate,
@@ -241,16 +265,20 @@ static int open_loader(struct trainer *t, struct err *e)
         return 0;
     t->loader = loader_open(
         &(struct loader_options){
-            .manifest = &t->train_set,
-            .plan = &t->plan,
+            .plan = t->plan,
             .format = &t->session.format,
+            .spool = t->inputs.spool,
             .purpose = SAMPLE_TRAIN,
+            .from = t->place.cursor,
             .first_step = t->from,
             .end_step = c->steps,
             .micros = c->accumulate,
             .ahead = c->prefetch,
+            .memory_max = loader_memory(t, false),
             .bad_fraction = c->bad_fraction,
             .bad_min = c->bad_min,
+            .bad_before = t->place.bad,
+            .taken_before = t->place.taken,
         },
         e);
     return t->loader ? 0 : -1;
@@ -275,6 +303,18 @@ static void list_names(const struct loader_step *s, char *out, size_t size)
     }
 }
 
+/* What the network did since the last step. */
+static void add_net(struct trainer *t, struct step_metrics *m)
+{
+    struct net_stats now;
+    net_stats(t->inputs.net, &now);
+    m->uses_net = now.requests > 0;
+    m->fetched = now.bytes - t->net.bytes;
+    m->retries = now.retries - t->net.retries;
+    m->hedges = now.hedges - t->net.hedges;
+    t->net = now;
+}
+
 /* Read the results of the pending step: write its line, tell, judge. */
 static int settle(struct trainer *t, struct err *e)
 {
@@ -296,6 +336,7 @@ static int settle(struct trainer *t, struct err *e)
     m->seconds = now - t->last;
     t->last = now;
     m->memory = mx_memory_peak();
+    add_net(t, m);
     if (m->ok && p->has_result)
         t->last_loss = m->loss;
     if (metrics_add_step(t->run.metrics, m, e))
@@ -358,7 +399,10 @@ static int run_step(struct trainer *t, const struct loader_step *s, struct err *
         .audio_s = s->audio_s,
         .bad = loader_bad_count(t->loader),
         .data_wait = s->waited_s,
+        .padding = s->padding,
     };
+    t->done = step;
+    t->place = (struct place){s->next, s->bad_before, s->taken_before};
     list_names(s, p->names, sizeof p->names);
     return 0;
 }
@@ -371,6 +415,7 @@ static int save(struct trainer *t, int64_t step, struct err *e)
     json_put_int(state, "step", step);
     json_put_double(state, "loss", t->last_loss);
     json_put_double(state, "seconds", t->before_s + clock_seconds() - t->started);
+    json_put(state, "data", place_to_json(&t->place));
     json_put(state, "facts", json_incref(t->run.facts));
     json_put(state, "conditions", json_incref(t->run.conditions));
     if (t->approximate)
@@ -379,16 +424,24 @@ static int save(struct trainer *t, int64_t step, struct err *e)
     json_decref(state);
     if (rc)
         return -1;
-    return checkpoint_prune(t->run.dir, t->c->keep, e);
+    t->saved = step;
+    int64_t held = t->mirror ? mirror_held(t->mirror) : -1;
+    if (checkpoint_prune(t->run.dir, t->c->keep, held, e))
+        return -1;
+    if (t->mirror)
+        mirror_push(t->mirror);
+    return 0;
 }
 
 /* Measure on the evaluation set; being stopped meanwhile is no failure. */
 static int evaluate_now(struct trainer *t, int64_t step, bool is_last, struct err *e)
 {
     const struct config *c = t->c;
-    if (!t->eval_set.count || stop_signal)
+    if (!t->eval_set.file_count || stop_signal())
         return 0;
     struct evaluate_options o = evaluate_options_of(c);
+    o.memory_max = loader_memory(t, true);
+    o.watch = t->watch;
     o.is_stopped = is_stopped;
     o.on_progress = t->hooks->on_progress;
     o.arg = t->hooks->arg;
@@ -415,6 +468,28 @@ static int evaluate_now(struct trainer *t, int64_t step, bool is_last, struct er
     return rc;
 }
 
+/* The data do not come any more: the network is away, or was stopped with the run, or they are not
+ * what they were.  What was learnt until here is kept. */
+static int end_early(struct trainer *t, struct err *why, struct err *e)
+{
+    if (settle(t, e))
+        return -1;
+    bool is_new = t->done > t->saved;
+    if (is_new && why->kind != ERR_BUG && save(t, t->done, e))
+        return -1;
+    if (stop_signal())
+        return stopped(t, t->done, e);
+    *e = *why;
+    if (e->kind != ERR_RETRY)
+        return -1;
+    if (t->saved) {
+        size_t n = strlen(e->text);
+        snprintf(e->text + n, sizeof e->text - n, "; progress is saved after step %lld",
+                 (long long)t->saved);
+    }
+    return err_hint(e, "the same command goes on from there when the network is back");
+}
+
 static bool is_due(int64_t step, int every)
 {
     return every > 0 && step % every == 0;
@@ -424,25 +499,38 @@ static bool is_due(int64_t step, int every)
 static int after_step(struct trainer *t, int64_t step, struct err *e)
 {
     bool is_last = step == t->c->steps;
-    bool measures = is_due(step, t->c->eval_every) && !is_last && t->eval_set.count;
+    bool measures = is_due(step, t->c->eval_every) && !is_last && t->eval_set.file_count;
     bool saves = is_last || is_due(step, t->c->save_every);
-    if (!measures && !saves && !stop_signal)
+    if (t->mirror && mirror_check(t->mirror, e))
+        return -1;
+    if (!measures && !saves && !stop_signal())
         return 0;
     if (settle(t, e))
         return -1;
-    if (measures && evaluate_now(t, step, false, e))
+    struct err why = {0};
+    if (measures && evaluate_now(t, step, false, &why))
+        return end_early(t, &why, e);
+    bool stops = stop_signal() != 0;
+    if ((saves || stops) && save(t, step, e))
         return -1;
-    if ((saves || stop_signal) && save(t, step, e))
-        return -1;
-    return stop_signal && !is_last ? stopped(t, step, e) : 0;
+    return stops && !is_last ? stopped(t, step, e) : 0;
+}
+
+static int next_step(struct trainer *t, struct loader_step *s, struct err *e)
+{
+    watch_begin(t->watch, t->loader);
+    int got = loader_next(t->loader, s, e);
+    watch_end(t->watch);
+    return got;
 }
 
 static int loop(struct trainer *t, struct err *e)
 {
     struct loader_step s;
+    struct err why = {0};
     int got = 0;
     t->started = t->last = clock_seconds();
-    while (t->loader && (got = loader_next(t->loader, &s, e)) == 1) {
+    while (t->loader && (got = next_step(t, &s, &why)) == 1) {
         int64_t step = s.step + 1;
         mx_enter();
         int rc = run_step(t, &s, e);
@@ -451,7 +539,7 @@ static int loop(struct trainer *t, struct err *e)
         if (rc || after_step(t, step, e))
             return -1;
     }
-    return got < 0 ? -1 : settle(t, e);
+    return got < 0 ? end_early(t, &why, e) : settle(t, e);
 }
 
 /* ---------------------------------------------------------------- the end -- */
@@ -478,6 +566,16 @@ static int write_result(const struct trainer *t, struct err *e)
     return rc;
 }
 
+/* A finished run is finished when the bucket has it. */
+static int copy_result(const struct trainer *t, struct err *e)
+{
+    if (!t->mirror || !mirror_finish(t->mirror, e))
+        return 0;
+    err_in(e, "the run is finished and lies in %s, but not all of it is in %s", t->run.dir,
+           t->run.shown);
+    return err_hint(e, "the same command goes on with copying it");
+}
+
 static int finish(struct trainer *t, struct err *e)
 {
     struct train_result *r = t->result;
@@ -486,11 +584,11 @@ static int finish(struct trainer *t, struct err *e)
     r->seconds = t->before_s + clock_seconds() - t->started;
     if (evaluate_now(t, t->c->steps, true, e))
         return -1;
-    if (stop_signal)
+    if (stop_signal())
         return stopped(t, t->c->steps, e);
     if (t->hooks->export(t->hooks->arg, &t->session, t->run.output, r->sha256, e))
         return err_in(e, "%s", t->run.output);
-    if (write_result(t, e))
+    if (write_result(t, e) || copy_result(t, e))
         return -1;
     r->output = xstrdup(t->run.output);
     return 0;
@@ -523,24 +621,47 @@ static int check_finished(struct trainer *t, struct err *e)
     return r->was_finished;
 }
 
-static int run(struct trainer *t, const char *yaml, const char *version, struct err *e)
+/* Network, spool, and what there is to learn from and to measure on. */
+static int open_data(struct trainer *t, struct err *e)
 {
     const struct config *c = t->c;
-    if (manifest_open(&t->train_set, c->train.at, c->train.count, e))
-        return err_in(e, "train");
-    if (c->eval.count && manifest_open(&t->eval_set, c->eval.at, c->eval.count, e))
-        return err_in(e, "eval");
-    if (run_open(&t->run, c, &t->train_set, e))
+    if (inputs_open(&t->inputs, c, e))
         return -1;
-    int finished = check_finished(t, e);
-    if (finished)
-        return finished < 0 ? -1 : 0;
-    char *log = path_join(t->run.dir, "log.txt");
-    log_set_file(log);
-    free(log);
-    if (c->length_sorted)
-        t->lengths = manifest_lengths(&t->train_set);
-    if (open_session(t, e))
+    t->watch = watch_new(t->inputs.net, is_stopped, NULL);
+    if (inputs_manifest(&t->inputs, &c->train, &c->weights, &t->train_set, e))
+        return err_in(e, "train");
+    if (c->eval.count && inputs_manifest(&t->inputs, &c->eval, NULL, &t->eval_set, e))
+        return err_in(e, "eval");
+    return inputs_window_bytes(&t->inputs, &t->train_set, &t->eval_set, &t->window_bytes, e);
+}
+
+/* The run's folder; that of a run in a bucket is brought up to date first. */
+static int open_run(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->c;
+    if (!mirror_is_remote(c->runs))
+        return run_open(&t->run, c, NULL, &t->train_set, e);
+    char *cache = inputs_cache_dir(c), *local = mirror_local(cache, c->runs, e);
+    int rc = local ? run_open(&t->run, c, local, &t->train_set, e) : -1;
+    free(cache);
+    free(local);
+    if (rc)
+        return -1;
+    t->mirror = mirror_open(
+        &(struct mirror_options){
+            .net = net_settings(t->inputs.net),
+            .uri = t->run.shown,
+            .dir = t->run.dir,
+        },
+        e);
+    return t->mirror ? 0 : -1;
+}
+
+/* Begin anew or go on, up to the first step. */
+static int prepare(struct trainer *t, const char *yaml, const char *version, struct err *e)
+{
+    const struct config *c = t->c;
+    if (open_plan(t, e) || open_session(t, e))
         return -1;
     run_conditions(&t->run, c, version);
     if (resume(t, e))
@@ -553,8 +674,22 @@ static int run(struct trainer *t, const char *yaml, const char *version, struct 
         return -1;
     open_pending(&t->pending);
     if (t->hooks->on_start)
-        t->hooks->on_start(t->hooks->arg, &t->session, &t->train_set, t->from);
-    if (open_loader(t, e) || loop(t, e))
+        t->hooks->on_start(t->hooks->arg, &t->session, t->plan, t->from);
+    return open_loader(t, e);
+}
+
+static int run(struct trainer *t, const char *yaml, const char *version, struct err *e)
+{
+    if (open_data(t, e) || open_run(t, e))
+        return -1;
+    json_put_int(t->run.facts, "window_bytes", t->window_bytes);
+    int finished = check_finished(t, e);
+    if (finished)
+        return finished < 0 ? -1 : copy_result(t, e);
+    char *log = path_join(t->run.dir, "log.txt");
+    log_set_file(log);
+    free(log);
+    if (prepare(t, yaml, version, e) || loop(t, e))
         return -1;
     return finish(t, e);
 }
@@ -562,6 +697,7 @@ static int run(struct trainer *t, const char *yaml, const char *version, struct 
 static void release(struct trainer *t)
 {
     loader_close(t->loader);
+    plan_free(t->plan);
     mx_slot_free(t->pending.loss);
     mx_slot_free(t->pending.grad_norm);
     mx_slot_free(t->pending.ok);
@@ -569,7 +705,9 @@ static void release(struct trainer *t)
     session_close(&t->session);
     manifest_release(&t->train_set);
     manifest_release(&t->eval_set);
-    free(t->lengths);
+    watch_free(t->watch);
+    mirror_close(t->mirror);
+    inputs_close(&t->inputs);
     free(t->approximate);
     log_set_file(NULL);
     run_close(&t->run);
@@ -586,12 +724,19 @@ int train(const struct config *c, const char *yaml, const char *version,
         .result = result,
     };
     *result = (struct train_result){.loss = NAN, .eval_loss = NAN, .wer = NAN, .cer = NAN};
-    struct signals old;
-    catch_signals(&old);
+    struct stop_handlers old;
+    stop_catch(&old);
     mx_enter();
     int rc = run(&t, yaml, version, e);
+    if (rc) {
+        free(result->output);
+        result->output = NULL;
+        /* Whoever was stopped in a wait does not know by which signal. */
+        if (e->kind == ERR_STOPPED && stop_signal() == SIGTERM)
+            e->kind = ERR_TERMINATED;
+    }
     mx_leave(MX_NONE);
     release(&t);
-    restore_signals(&old);
+    stop_restore(&old);
     return rc;
 }

@@ -2,7 +2,8 @@
  *
  * The same call again goes on where the run was: after a crash, after Ctrl-C, after more steps
  * were asked for.  SIGINT and SIGTERM end the run after the current step, with a checkpoint
- * (ERR_STOPPED, ERR_TERMINATED); a second signal ends the process at once.
+ * (ERR_STOPPED, ERR_TERMINATED); a second signal ends the process at once.  So does a
+ * network that is away for longer than `retry_for` (ERR_RETRY).
  */
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
@@ -13,6 +14,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "data/batch.h"
+#include "data/plan.h"
 #include "train/config.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -28,8 +30,7 @@ struct train_hooks {
     int (*export)(void *arg, const struct session *s, const char *dir, char sha256[HASH_HEX_SIZE],
                   struct err *e);
     /* Before the first step, when it is decided what is trained; `from` steps are done already. */
-    void (*on_start)(void *arg, const struct session *s, const struct manifest *train,
-                     int64_t from);
+    void (*on_start)(void *arg, const struct session *s, const struct plan *train, int64_t from);
     void (*on_step)(void *arg, const struct step_metrics *m);
     void (*on_evaluation)(void *arg, int64_t step, const struct evaluation *v);
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t all);
