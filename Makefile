@@ -145,8 +145,10 @@ asan:                            ## all C tests under the address and undefined-
 
 tsan:                            ## the tests that use threads, under the thread sanitizer
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
-	    TESTS="$(addprefix build/tsan/tests/test_,log http net request auth spool loader loader_read \
-	    sample walk step trainer)" test
+	    TESTS="$(addprefix build/tsan/tests/test_,log http net request fetch auth auth_cache \
+	    spool spool_fetch spool_space source loader loader_read sample walk survey forecast \
+	    step mirror watch \
+	    trainer)" test
 
 # A fuzz target is a function.  Here it replays its corpus; VARIANT=fuzz gives it libFuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)

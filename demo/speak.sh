@@ -20,6 +20,13 @@ while [ $i -lt "$cores" ]; do
     i=$((i + 1))
 done
 for pid in $pids; do wait "$pid"; done
-awk -F '\t' -v name="$name" '{ printf "{\"audio\": \"%s/%s.wav\", \"text\": \"%s\"}\n", name, $1, $5 }' "$cast.part" >"$dir/$name.jsonl.part"
+# espeak-ng writes 22,050 samples of 16 bits a second behind 44 bytes.
+(cd "$dir" && find "$name" -name '*.wav' -exec wc -c {} +) | awk -v name="$name" '
+    FNR == NR { bytes[$2] = $1; next }
+    {
+        split($0, f, "\t")
+        clip = name "/" f[1] ".wav"
+        printf "{\"audio\": \"%s\", \"text\": \"%s\", \"duration\": %.3f}\n", clip, f[5], (bytes[clip] - 44) / 44100
+    }' - "$cast.part" >"$dir/$name.jsonl.part"
 mv "$cast.part" "$cast"
 mv "$dir/$name.jsonl.part" "$dir/$name.jsonl"

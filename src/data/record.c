@@ -638,8 +638,9 @@ static void count_text(struct count *c, const json_t *text)
     c->text_bytes += (int64_t)json_string_length(text);
 }
 
-/* Bytes of a clip in the record's shard or in the record itself.  Files beside it are not asked for their
- * size: the order of the data would hang on what no manifest pins, and be another one in a bucket. */
+/* Bytes of a clip in the record's shard or in the record itself.  Files beside it are not asked for
+ * their size: the order of the data would hang on what no manifest pins, and be another one in a
+ * bucket. */
 static int64_t clip_size(const struct count *c, const char *uri)
 {
     const struct record_place *place = c->place;

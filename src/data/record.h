@@ -93,8 +93,8 @@ struct record_facts {
 };
 
 /* Columns are looked up as they are named in `place`, so that `o` may be as it was written; a
- * patch's text counts instead of the record's.  A clip that lies elsewhere counts by the duration that
- * the record says, and without one not at all. */
+ * patch's text counts instead of the record's.  A clip that lies elsewhere counts by the duration
+ * that the record says, and without one not at all. */
 void record_facts(struct record_facts *f, const json_t *o, const struct record_place *place);
 
 /* Apply the column mapping: each "ours=theirs" gives the value of `theirs` the name `ours`, all at

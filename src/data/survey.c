@@ -255,12 +255,13 @@ static int visit(void *arg, const struct walk_record *w, struct err *e)
         mine = *w->why;
     else if (look(f, s, w, &mine) && mine.kind != ERR_DATA)
         *e = mine;                        /* nobody's fault here */
+    uint64_t id = w->id ? hash64(w->id, strlen(w->id)) : 0;
     pthread_mutex_lock(&own->mutex);
     s->records++;
     add_place(s, w->number, w->ref);
     if (w->id)
-        add_key(&own->ids, hash64(w->id, strlen(w->id)), w->number);
-    if (mine.kind)
+        add_key(&own->ids, id, w->number);
+    if (mine.kind || !w->record)
         add_bad(s, &(struct survey_bad){.number = w->number}, w->where, w->id, mine.text);
     else
         add_good(s, f, w->record, w->number);

@@ -1,5 +1,5 @@
-/* fuzz_auth.c - any bytes as a credential file of Google, as a file of AWS's tools, as an answer with
- * a token, as a time, as a URL: something checked, or an error that can be shown. */
+/* fuzz_auth.c - any bytes as a credential file of Google, as a file of AWS's tools, as an answer
+ * with a token, as a time, as a URL: something checked, or an error that can be shown. */
 #include "base/mem.h"
 #include "net/auth_google.h"
 #include "net/auth_profile.h"

@@ -114,6 +114,7 @@ static void add_json(const struct settings *s, int record, const char *audio, st
 
 static void add_member(struct buf *out, const char *name, const void *data, size_t size)
 {
+    static const char magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'};
     char head[BLOCK] = {0};
     snprintf(head, 100, "%s", name);
     memcpy(head + 100, "0000644", 8);
@@ -123,8 +124,7 @@ static void add_member(struct buf *out, const char *name, const void *data, size
     snprintf(head + 136, 12, "%011o", 0);
     memset(head + 148, ' ', 8);
     head[156] = '0';
-    memcpy(head + 257, "ustar\0", 6);
-    memcpy(head + 263, "00", 2);
+    memcpy(head + 257, magic, sizeof magic);
     unsigned sum = 0;
     for (int i = 0; i < BLOCK; i++)
         sum += (unsigned char)head[i];
