@@ -16,7 +16,7 @@
  *     pace=X             a step takes as long as its sound divided by X
  *
  * "first_s" runs from the start of the program to the first batch, "seconds" to the end.  "starved"
- * are the steps behind the first that had to wait for more than 5 ms.
+ * are the steps behind the first that had to wait for more than 1 ms.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -319,9 +319,10 @@ static struct loader *start_loader(struct bench *b, const struct tools *t, struc
     return loader_open(&o, e);
 }
 
-static void count_step(struct bench *b, const struct loader_step *s, double begun, double waited_s)
+static void count_step(struct bench *b, const struct loader_step *s)
 {
     struct result *r = &b->r;
+    double begun = clock_seconds();
     for (int i = 0; i < s->count; i++) {
         r->samples += s->micros[i].rows;
         r->bytes += (int64_t)s->micros[i].clips * s->micros[i].frames * s->micros[i].bins * 4;
@@ -331,8 +332,8 @@ static void count_step(struct bench *b, const struct loader_step *s, double begu
     if (!r->steps++) {
         r->first_s = since_start(b);
     } else {
-        r->waited_s += waited_s;
-        r->starved += waited_s > 0.005;
+        r->waited_s += s->waited_s;
+        r->starved += s->waited_s > 0.001;
     }
     double early_s = b->s.pace > 0 ? begun + s->audio_s / b->s.pace - clock_seconds() : 0;
     if (early_s > 0)
@@ -348,13 +349,11 @@ static int load_all(struct bench *b, struct err *e)
         l = start_loader(b, &t, e);
     while (l) {
         struct loader_step s;
-        double start = clock_seconds();
         got = loader_next(l, &s, e);
         if (got != 1)
             break;
-        double begun = clock_seconds();
         bool ends = s.next.epoch > 0;
-        count_step(b, &s, begun, begun - start);
+        count_step(b, &s);
         loader_step_release(&s);
         if (ends || (double)b->r.samples >= b->s.samples)
             break;

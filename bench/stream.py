@@ -406,8 +406,8 @@ def report_alone(a, bucket):
     print("batches (decoded, mel, tokens, padded): %.0f samples/s, %.0f x real time, first after %.2f s, padding "
           "%.1f %%" % (full["samples"] / full["seconds"], full["audio_s"] / full["seconds"], full["first_s"],
                        100 * full["padding"]))
-    for pace in (100, 300, 1000):
-        r = run_attune(a, "batches", pattern, "model=" + a.model, "pace=%d" % pace)
+    for pace, samples in (300, 800), (1000, 1e9):
+        r = run_attune(a, "batches", pattern, "model=" + a.model, "pace=%d" % pace, "samples=%d" % samples)
         print("a trainer at %4d x real time: %d of %d steps waited for data, %.2f s in all of %.1f s" %
               (pace, r["starved"], r["steps"], r["waited_s"], r["seconds"]))
     bucket.line(0, 0)
