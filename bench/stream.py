@@ -38,7 +38,7 @@ import time
 import urllib.parse
 
 BATCH, WORKERS, RATE, RTT_MS, LINE = 16, 8, 16000, 50, 25e6
-BUCKET, LARGE = "bench", 16
+BUCKET, LARGE, TIMES = "bench", 16, 20
 
 
 def arguments():
@@ -133,12 +133,19 @@ def upload(folder, port):
                     {"Content-Type": "application/octet-stream"})
 
 
-def make_large(port, root):
-    """LARGE objects of 128 MiB: one, and links to it."""
+def make_links(port, root):
+    """LARGE objects of 128 MiB: one, and links to it; and the set with its indexes TIMES times over."""
     request(port, "POST", "/upload/storage/v1/b/%s/o?uploadType=media&name=large%%2F00.tar" % BUCKET,
             os.urandom(128 << 20), {"Content-Type": "application/octet-stream"})
     for i in range(1, LARGE):
         os.link(os.path.join(root, BUCKET, "large", "00.tar"), os.path.join(root, BUCKET, "large", "%02d.tar" % i))
+    names = sorted(glob.glob(os.path.join(root, BUCKET, "indexed", "tar", "*")))
+    os.makedirs(os.path.join(root, BUCKET, "many", "tar"))
+    for i in range(TIMES):
+        for name in names:
+            number, ending = os.path.basename(name)[5:].split(".", 1)
+            number = int(number) + i * sum(n.endswith(".tar") for n in names)
+            os.link(name, os.path.join(root, BUCKET, "many", "tar", "part-%06d.%s" % (number, ending)))
 
 
 class Bucket:
@@ -174,9 +181,9 @@ class Bucket:
         os.environ["STORAGE_EMULATOR_HOST"] = self.url
         if is_new:
             upload(folder, self.port)
-            make_large(self.port, root)
             subprocess.run([a.attune, "data", "index", "gs://%s/indexed/tar/*.tar" % BUCKET], check=True,
                            stdout=subprocess.DEVNULL)
+            make_links(self.port, root)
             open(os.path.join(folder, "uploaded"), "w", encoding="utf-8").close()
         self.facts = json.load(open(os.path.join(folder, "facts.json"), encoding="utf-8"))
         self.line(RTT_MS, LINE)
@@ -261,7 +268,7 @@ def peer_wds(opener):
     def peer(job, is_decoded, part):
         import gcsfs
         import webdataset as wds
-        names = ["tar/part-%06d.tar" % i for i in range(job["shards"])]
+        names = [job["prefix"] + "tar/part-%06d.tar" % i for i in range(job["shards"])]
         if opener == "curl":
             urls = ["pipe:curl -s -f '%s/storage/v1/b/%s/o/%s?alt=media'" %
                     (job["url"], BUCKET, n.replace("/", "%2F")) for n in names]
@@ -326,11 +333,24 @@ def run_peer(job):
     import torch  # noqa: F401
     service_account(job["url"], job["work"])
     peer = PEERS[job["name"]]
+    if job["prefix"]:
+        print(json.dumps({"resume": go_through(peer(job, False, 0.9), BATCH)}), flush=True)
+        os._exit(0)
     out = {"raw": go_through(peer(job, False, 0), job["clips"]),
            "decode": go_through(peer(job, True, 0), job["clips"]),
            "resume": go_through(peer(job, False, 0.9), BATCH)}
     print(json.dumps(out), flush=True)
     os._exit(0)                            # loaders that were left in the middle end with the process
+
+
+def ask_peer(a, bucket, name, prefix="", times=1):
+    work = tempfile.mkdtemp(dir=a.work)
+    job = {"name": name, "url": bucket.url, "work": work, "clips": a.clips * times, "shards": a.shards * times,
+           "prefix": prefix}
+    p = subprocess.run([sys.executable, os.path.abspath(__file__), "--peer", json.dumps(job)], check=True,
+                       stdout=subprocess.PIPE, text=True)
+    shutil.rmtree(work)
+    return json.loads(p.stdout.splitlines()[-1])
 
 
 # ------------------------------------------------------------------- attune --
@@ -394,6 +414,15 @@ def report(a, facts, results):
                min(r[5] for r in theirs) / min(r[5] for r in ours)))
 
 
+def report_many(a, bucket):
+    """Resuming in a set TIMES as large, beside the one that has to read on."""
+    theirs = ask_peer(a, bucket, "wds-curl", "many/", TIMES)["resume"]["first_s"]
+    ours = [run_attune(a, "batches", "gs://%s/many/tar/*.tar" % BUCKET, "from=0.9", "model=" + a.model,
+                       "samples=%d" % BATCH)["first_s"] for _ in range(a.repeats)]
+    print("\nresume at 90 %% in a set %d times as large: %s %.2f s, attune, with indexes %.2f s, ratio %.0f" %
+          (TIMES, TITLES["wds-curl"], theirs, statistics.median(ours), theirs / statistics.median(ours)))
+
+
 def report_alone(a, bucket):
     """What only attune does: checked objects at full speed, and batches as training gets them."""
     pattern = "gs://%s/indexed/tar/*.tar" % BUCKET
@@ -426,19 +455,15 @@ def main():
     with Bucket(a) as bucket:
         for k in range(a.repeats):
             for n in names:
-                work = tempfile.mkdtemp(dir=a.work)
-                job = {"name": n, "url": bucket.url, "work": work, "clips": a.clips, "shards": a.shards}
-                p = subprocess.run([sys.executable, os.path.abspath(__file__), "--peer", json.dumps(job)],
-                                   check=True, stdout=subprocess.PIPE, text=True)
-                shutil.rmtree(work)
-                results[TITLES[n]].append(json.loads(p.stdout.splitlines()[-1]))
+                results[TITLES[n]].append(ask_peer(a, bucket, n))
                 check(n, results[TITLES[n]][-1], bucket.facts)
-                print("round %d: %s %s" % (k + 1, n, p.stdout.strip()), file=sys.stderr)
+                print("round %d: %s %s" % (k + 1, n, json.dumps(results[TITLES[n]][-1])), file=sys.stderr)
             for title, folder in (("attune", "tar"), ("attune, with indexes", "indexed/tar")):
                 results[title].append(attune_all(a, folder))
                 check(title, results[title][-1], bucket.facts)
                 print("round %d: %s %s" % (k + 1, title, json.dumps(results[title][-1])), file=sys.stderr)
         report(a, bucket.facts, results)
+        report_many(a, bucket)
         report_alone(a, bucket)
 
 

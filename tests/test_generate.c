@@ -19,9 +19,8 @@ static void load(struct sample *samples, const struct session *s)
     assert_int_equal(manifest_open(&m, &o, &e), 0);
     for (int i = 0; i < ROWS; i++) {
         struct record_ref ref = {.index = i};
-        assert_int_equal(sample_load(&samples[i], &s->format, &m, &ref, NULL, NULL,
-                                     SAMPLE_GENERATE, &e),
-                         0);
+        assert_int_equal(
+            sample_load(&samples[i], &s->format, &m, &ref, NULL, NULL, SAMPLE_GENERATE, &e), 0);
     }
     assert_ok(e);
     manifest_release(&m);
