@@ -86,10 +86,13 @@ void gcs_explain(struct net *n, const char *uri, const char *permission, struct 
 {
     struct err ignored = {0};
     if (e->kind == ERR_LOGIN) {
+        /* Credentials that cannot be told are the failure itself, and its text says why. */
         char *who = auth_google_describe(n, &ignored);
-        e->hint[0] = 0;
-        err_hint(e, "the credentials used are: %s; they need %s on %.*s", who ? who : "not known",
-                 permission, (int)(strcspn(uri + 5, "/") + 5), uri);
+        if (who)
+            e->hint[0] = 0;
+        if (who)
+            err_hint(e, "the credentials used are: %s; they need %s on %.*s", who, permission,
+                     (int)(strcspn(uri + 5, "/") + 5), uri);
         free(who);
     } else if (e->kind && strstr(e->text, "requester pays")) {
         e->kind = ERR_USAGE;
