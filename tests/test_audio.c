@@ -91,7 +91,7 @@ static void test_audio__names_what_is_not_audio(void **state)
     free(zeros);
     size_t size;
     unsigned char *film = read_bytes("silent_film.mp4", &size);
-    check_bad(film, size, NULL, "no audio stream, found video mpeg4");
+    check_bad(film, size, NULL, "no audio stream; it has video (mpeg4)");
     free(film);
 }
 
@@ -107,13 +107,61 @@ static void test_audio__names_a_missing_file(void **state)
     assert_err(e, ERR_DATA, "data/audio");
 }
 
+/* The sound of a video: 440 Hz at an eighth of the full level (tests/fixtures/video.py). */
+static void check_sound_of_video(const char *path, double seconds, const char *codec)
+{
+    struct err e = {0};
+    struct audio a;
+    int failed = audio_read(&a, path, NULL, &e);
+    assert_ok(e);
+    assert_int_equal(failed, 0);
+    assert_string_equal(a.codec, codec);
+    assert_near((double)a.count / AUDIO_RATE, seconds, 0.1);
+    /* In the middle, away from what coders add at the ends. */
+    int64_t first = a.count / 4, count = a.count / 2;
+    double sine = 0, cosine = 0, energy = 0;
+    for (int64_t i = first; i < first + count; i++) {
+        double x = (double)a.samples[i], phase = 2 * M_PI * 440 * (double)i / AUDIO_RATE;
+        sine += x * sin(phase);
+        cosine += x * cos(phase);
+        energy += x * x;
+    }
+    double level = 2 * sqrt(sine * sine + cosine * cosine) / (double)count;
+    assert_near(level, 0.125, 0.01);
+    assert_near(energy / (double)count, 0.125 * 0.125 / 2, 0.001);
+    audio_release(&a);
+}
+
+static void test_audio__reads_the_sound_of_videos(void **state)
+{
+    (void)state;
+    check_sound_of_video("tests/data/video/h264.mp4", 3, "aac");
+    check_sound_of_video("tests/data/video/vp8.webm", 2, "opus");
+    check_sound_of_video("tests/data/video/vp9.webm", 2, "opus");
+    static const struct {
+        const char *path, *part;
+    } silent[] = {
+        {"tests/data/video/upright.mp4", "no audio stream; it has video (h264)"},
+        {"tests/data/video/open.mkv", "no audio stream; it has video (h264)"},
+        {"tests/data/video/mjpeg.mov", "no audio stream; it has video (mjpeg)"},
+    };
+    for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
+        struct err e = {0};
+        struct audio a;
+        assert_int_equal(audio_read(&a, silent[i].path, NULL, &e), -1);
+        assert_err(e, ERR_DATA, silent[i].part);
+        assert_non_null(strstr(e.text, silent[i].path));
+    }
+}
+
 /* Whatever the format, a file that was cut is not taken for a shorter clip. */
 static void test_audio__finds_truncation(void **state)
 {
     (void)state;
-    static const char *const names[] = {"mono.wav",    "three.wav", "mono.flac",
-                                        "stereo.flac", "clip.aiff", "clip.ogg",
-                                        "clip.opus",   "apple.m4a", "clip.m4a"};
+    static const char *const names[] = {
+        "mono.wav", "three.wav",         "mono.flac",        "stereo.flac", "clip.aiff",
+        "clip.ogg", "clip.opus",         "apple.m4a",        "clip.m4a",    "clip.webm",
+        "film.mp4", "../video/vp8.webm", "../video/h264.mp4"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t size;
         unsigned char *bytes = read_bytes(names[i], &size);
@@ -256,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_audio__equals_the_references),
         cmocka_unit_test(test_audio__names_what_is_not_audio),
         cmocka_unit_test(test_audio__names_a_missing_file),
+        cmocka_unit_test(test_audio__reads_the_sound_of_videos),
         cmocka_unit_test(test_audio__finds_truncation),
         cmocka_unit_test(test_audio__finds_damage),
         cmocka_unit_test(test_audio__passes_over_tags_at_the_end),

@@ -69,7 +69,7 @@ static void test_mel__equals_the_reference(void **state)
     json_t *file = json_read_file(DATA "cases.json", 1 << 20, &e);
     assert_ok(e);
     json_t *cases = json_need_array(file, "cases", &e), *c;
-    assert_true(json_array_size(cases) >= 5);
+    assert_true(json_array_size(cases) >= 10);
     size_t i;
     json_array_foreach(cases, i, c) check_case(c);
     json_decref(file);
@@ -129,6 +129,62 @@ static void test_mel__refuses_what_it_cannot_honour(void **state)
     check_config_error("{" TYPE "\"per_bin_mean\": [1, 2]}", "per_bin_mean: found 2 numbers");
     check_config_error("{" TYPE "\"min_frequency\": 9000}", "min_frequency");
     check_config_error("{\"feature_extractor_type\": \"WhisperFeatureExtractor\"}", "Whisper");
+#define RAW "\"feature_extractor_type\": \"Gemma4UnifiedAudioFeatureExtractor\", "
+    check_config_error("{" RAW "\"sampling_rate\": 8000}", "sampling_rate: found 8000");
+    check_config_error("{" RAW "\"audio_samples_per_token\": 0}",
+                       "audio_samples_per_token: found 0");
+    check_config_error("{" RAW "\"audio_samples_per_token\": 9999}", "allowed are 1 to 1024");
+    check_config_error("{" RAW "\"audio_seq_length\": 0}", "audio_seq_length: found 0");
+}
+
+static void write_json(const char *dir, const char *name, const char *text)
+{
+    struct err e = {0};
+    char *path = path_join(dir, name);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    free(path);
+}
+
+/* What the encoder-free model hears, from its own files and from none but the model's. */
+static void test_mel__knows_models_without_encoder(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct mel_config c;
+    assert_int_equal(mel_config_read(&c, DATA "raw", &e), 0);
+    assert_true(c.is_raw && c.bins == 40 && c.hop == 40 && c.subsample == 1);
+    assert_int_equal(c.samples_max, 12 * 40);
+    assert_int_equal(c.rate, 16000);
+    assert_int_equal(mel_config_read(&c, DATA "raw_model", &e), 0);
+    assert_true(c.is_raw && c.bins == 40);
+    assert_int_equal(c.samples_max, 750 * 40);
+    char *dir = testing_folder();
+    write_json(dir, "config.json", "{\"model_type\": \"gemma4_unified\"}");
+    assert_int_equal(mel_config_read(&c, dir, &e), 0);
+    assert_true(c.is_raw && c.bins == 640);
+    assert_int_equal(c.samples_max, 480000);
+    write_json(dir, "config.json", "{\"model_type\": \"gemma4\"}");
+    assert_int_equal(mel_config_read(&c, dir, &e), 0);
+    assert_false(c.is_raw);
+    write_json(dir, "config.json",
+               "{\"model_type\": \"gemma4_unified\", \"audio_config\": {\"audio_embed_dim\": 0}}");
+    assert_int_equal(mel_config_read(&c, dir, &e), -1);
+    assert_err(e, ERR_USAGE, "config.json: audio_config.audio_embed_dim: found 0");
+    e = (struct err){0};
+    assert_int_equal(dir_remove(dir, &e), 0);
+    free(dir);
+}
+
+static void test_mel__counts_frames_of_samples(void **state)
+{
+    (void)state;
+    struct mel *m = open_mel("raw");
+    assert_int_equal(mel_frames(m, 0), 0);
+    assert_int_equal(mel_frames_valid(m, 0), 0);
+    assert_int_equal(mel_frames_valid(m, 480), 12);
+    assert_int_equal(mel_frames_valid(m, 481), 13);
+    assert_int_equal(mel_soft_tokens(m, 13), 13);
+    mel_free(m);
 }
 
 static void test_mel__folder_without_settings_gives_the_defaults(void **state)
@@ -150,6 +206,8 @@ int main(void)
         cmocka_unit_test(test_mel__equals_the_reference),
         cmocka_unit_test(test_mel__counts_frames_and_tokens),
         cmocka_unit_test(test_mel__refuses_what_it_cannot_honour),
+        cmocka_unit_test(test_mel__knows_models_without_encoder),
+        cmocka_unit_test(test_mel__counts_frames_of_samples),
         cmocka_unit_test(test_mel__folder_without_settings_gives_the_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

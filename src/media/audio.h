@@ -41,6 +41,7 @@ struct audio {
 struct audio_options {
     double seconds_max;                 /* a longer clip is an error, found before its end */
     int rate;                           /* of the samples to make, Hz */
+    const char *long_hint;              /* what to do about a clip that is longer; may be NULL */
 };
 
 /* Decode a file.  `o` may be NULL.  Fails with ERR_DATA, saying what was found, for a file that

@@ -3,6 +3,8 @@
  *     RIFF size WAVE  (id size content [pad to even])*          sizes little-endian
  *     FORM size AIFF  (id size content [pad to even])*          sizes big-endian
  *     (OggS ... segments  length[segments]  content)*
+ *     (size type [size64] content)*                         MP4, MOV; sizes big-endian
+ *     (id size content)*                                    Matroska, WebM; numbers of 1 to 8 bytes
  */
 #include "media/container.h"
 
@@ -59,6 +61,81 @@ static bool pages_are_cut(const uint8_t *p, size_t size)
     return false;
 }
 
+/* Boxes of ISO 14496-12 and QuickTime that may stand outermost.  What has another name is no box:
+ * somebody has appended it. */
+static bool is_box(const uint8_t *type)
+{
+    static const char names[] = "ftyp moov mdat moof mfra free skip wide udta meta uuid sidx ssix "
+                                "styp pdin pnot prft emsg PICT junk";
+    for (const char *n = names; n + 4 < names + sizeof names; n += 5)
+        if (begins(type, n))
+            return true;
+    return false;
+}
+
+static bool boxes_are_cut(const uint8_t *p, size_t size)
+{
+    for (size_t at = 0; at + 8 <= size;) {
+        uint64_t box = read_size(p + at, true), head = 8;
+        if (!is_box(p + at + 4) || box == 0)
+            return false;
+        if (box == 1) {
+            head = 16;
+            if (size - at < head)
+                return true;
+            box = (uint64_t)read_size(p + at + 8, true) << 32 | read_size(p + at + 12, true);
+        }
+        if (box < head)
+            return false;
+        if (box > size - at)
+            return true;
+        at += (size_t)box;
+    }
+    return false;
+}
+
+/* A number of Matroska at p, `left` bytes before the end: how many bytes it takes, 0 when it is
+ * cut or none.  All ones stand for "unknown". */
+static size_t read_number(const uint8_t *p, size_t left, bool keeps_marker, uint64_t *out)
+{
+    size_t n = 1;
+    while (n <= 8 && left && !(p[0] & 0x100 >> n))
+        n++;
+    if (n > 8 || n > left)
+        return 0;
+    uint64_t mask = ((uint64_t)1 << 7 * n) - 1, value = 0;
+    for (size_t i = 0; i < n; i++)
+        value = value << 8 | p[i];
+    *out = keeps_marker ? value : value & mask;
+    if (!keeps_marker && *out == mask)
+        *out = UINT64_MAX;
+    return n;
+}
+
+static bool elements_are_cut(const uint8_t *p, size_t size)
+{
+    enum { SEGMENT = 0x18538067, CLUSTER = 0x1f43b675 };
+    for (size_t at = 0; at < size;) {
+        uint64_t id, content;
+        size_t n = read_number(p + at, size - at, true, &id);
+        if (!n)
+            return size - at < 8;
+        at += n;
+        n = read_number(p + at, size - at, false, &content);
+        if (!n)
+            return size - at < 8;
+        at += n;
+        if (content == UINT64_MAX && (id == SEGMENT || id == CLUSTER))
+            continue;
+        if (content == UINT64_MAX)
+            return false;
+        if (content > size - at)
+            return true;
+        at += (size_t)content;
+    }
+    return false;
+}
+
 bool container_is_cut(const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
@@ -70,5 +147,9 @@ bool container_is_cut(const void *bytes, size_t size)
         return chunks_are_cut(p, size, "SSND", true);
     if (begins(p, "OggS"))
         return pages_are_cut(p, size);
+    if (is_box(p + 4))
+        return boxes_are_cut(p, size);
+    if (begins(p, "\x1a\x45\xdf\xa3"))
+        return elements_are_cut(p, size);
     return false;
 }

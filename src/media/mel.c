@@ -10,7 +10,14 @@
 #include "base/mem.h"
 #include "media/fft.h"
 
-enum { CONFIG_BYTES_MAX = 4 << 20 };
+enum {
+    CONFIG_BYTES_MAX = 4 << 20,
+    RAW_SAMPLES = 640,             /* of a frame of the encoder-free model, unless it says */
+    RAW_FRAMES_MAX = 750,          /* "audio_seq_length" of transformers' Gemma4UnifiedProcessor */
+};
+
+static const char TYPE_MEL[] = "Gemma4AudioFeatureExtractor";
+static const char TYPE_RAW[] = "Gemma4UnifiedAudioFeatureExtractor";
 
 /* A triangle: weights of the spectrum's bins first .. first + count - 1. */
 struct triangle {
@@ -46,6 +53,21 @@ void mel_config_gemma4(struct mel_config *c)
     c->validity = MEL_VALID_LAST;
     c->samples_max = 480000;
     c->subsample = 4;
+}
+
+/* The samples themselves, `bins` of them a frame. */
+static void config_raw(struct mel_config *c, int bins, int64_t frames_max)
+{
+    int rate = c->rate;
+    memset(c, 0, sizeof *c);
+    c->rate = rate;
+    c->bins = c->frame = c->hop = bins;
+    c->pad_multiple = 1;
+    c->scale = 1;
+    c->validity = MEL_VALID_FIRST;
+    c->is_raw = true;
+    c->samples_max = frames_max * bins;
+    c->subsample = 1;
 }
 
 /* Milliseconds to samples, rounded to even as Python's round(). */
@@ -91,6 +113,8 @@ static int check_config(const struct mel_config *c, struct err *e)
     if (c->bins < 1 || c->bins > MEL_BINS_MAX)
         return err_set(e, ERR_USAGE, "feature_size: found %d, allowed are 1 to %d", c->bins,
                        MEL_BINS_MAX);
+    if (c->is_raw)
+        return 0;
     if (c->frame < 2 || c->hop < 1 || c->fft < 4 || c->fft > FFT_MAX)
         return err_set(
             e, ERR_USAGE,
@@ -108,15 +132,38 @@ static int check_config(const struct mel_config *c, struct err *e)
     return 0;
 }
 
-static int read_extractor(struct mel_config *c, const json_t *o, struct err *e)
+/* Gemma4UnifiedAudioFeatureExtractor; `file` is what its settings `o` stand in. */
+static int read_raw(struct mel_config *c, const json_t *o, const json_t *file, struct err *e)
 {
-    const char *type = json_get_str(o, "feature_extractor_type", "Gemma4AudioFeatureExtractor", e);
-    if (type && strcmp(type, "Gemma4AudioFeatureExtractor") != 0)
+    int known = c->is_raw ? c->bins : RAW_SAMPLES;
+    int64_t samples = json_get_int(o, "audio_samples_per_token", known, e);
+    int64_t frames_max = json_get_int(file, "audio_seq_length", RAW_FRAMES_MAX, e);
+    if (e->kind)
+        return -1;
+    if (samples < 1 || samples > MEL_BINS_MAX)
+        return err_set(e, ERR_USAGE, "audio_samples_per_token: found %lld, allowed are 1 to %d",
+                       (long long)samples, MEL_BINS_MAX);
+    if (frames_max < 1 || frames_max > INT32_MAX)
+        return err_set(e, ERR_USAGE, "audio_seq_length: found %lld, expected 1 or more",
+                       (long long)frames_max);
+    config_raw(c, (int)samples, frames_max);
+    return 0;
+}
+
+static int read_extractor(struct mel_config *c, const json_t *o, const json_t *file, struct err *e)
+{
+    const char *type =
+        json_get_str(o, "feature_extractor_type", c->is_raw ? TYPE_RAW : TYPE_MEL, e);
+    bool is_raw = type && strcmp(type, TYPE_RAW) == 0;
+    if (type && !is_raw && strcmp(type, TYPE_MEL) != 0)
         return err_set(e, ERR_USAGE, "feature_extractor_type: \"%s\" is not supported", type);
 
     c->rate = (int)json_get_int(o, "sampling_rate", c->rate, e);
     if (!e->kind && c->rate != 16000)
         return err_set(e, ERR_USAGE, "sampling_rate: found %d, expected 16000", c->rate);
+    if (is_raw)
+        return read_raw(c, o, file, e);
+    mel_config_gemma4(c);
     c->bins = (int)json_get_int(o, "feature_size", c->bins, e);
     c->frame = samples_of(c->rate, json_get_double(o, "frame_length_ms", 20, e));
     c->hop = samples_of(c->rate, json_get_double(o, "hop_length_ms", 10, e));
@@ -141,10 +188,35 @@ static int read_extractor(struct mel_config *c, const json_t *o, struct err *e)
     return e->kind ? -1 : check_config(c, e);
 }
 
+/* What the model itself says: encoder-free ones listen to the samples. */
+static int read_model_config(struct mel_config *c, const char *dir, struct err *e)
+{
+    char *path = path_join(dir, "config.json");
+    json_t *file = file_exists(path) ? json_read_file(path, CONFIG_BYTES_MAX, e) : NULL;
+    const char *type = file ? json_get_str(file, "model_type", "", e) : "";
+    if (type && strncmp(type, "gemma4_unified", 14) == 0) {
+        const json_t *audio = json_get_object(file, "audio_config", e);
+        int64_t samples =
+            audio ? json_get_int(audio, "audio_embed_dim", RAW_SAMPLES, e) : RAW_SAMPLES;
+        if (!e->kind && (samples < 1 || samples > MEL_BINS_MAX))
+            err_set(e, ERR_USAGE, "audio_config.audio_embed_dim: found %lld, allowed are 1 to %d",
+                    (long long)samples, MEL_BINS_MAX);
+        else
+            config_raw(c, (int)samples, RAW_FRAMES_MAX);
+    }
+    if (e->kind)
+        err_in(e, "%s", path);
+    json_decref(file);
+    free(path);
+    return e->kind ? -1 : 0;
+}
+
 int mel_config_read(struct mel_config *c, const char *dir, struct err *e)
 {
     static const char *const names[] = {"processor_config.json", "preprocessor_config.json"};
     mel_config_gemma4(c);
+    if (read_model_config(c, dir, e))
+        return -1;
     for (int i = 0; i < 2; i++) {
         char *path = path_join(dir, names[i]);
         json_t *file = NULL;
@@ -154,7 +226,7 @@ int mel_config_read(struct mel_config *c, const char *dir, struct err *e)
             if (!o && json_object_get(file, "feature_extractor_type"))
                 o = file;
         }
-        if (o && !e->kind && read_extractor(c, o, e))
+        if (o && !e->kind && read_extractor(c, o, file, e))
             err_in(e, "%s", path);
         json_decref(file);
         free(path);
@@ -209,6 +281,8 @@ struct mel *mel_new(const struct mel_config *c, struct err *e)
         return NULL;
     struct mel *m = xcalloc(1, sizeof *m);
     m->config = *c;
+    if (c->is_raw)
+        return m;
     m->fft = fft_new(c->fft);
     m->window = xcalloc((size_t)c->frame, sizeof *m->window);
     for (int i = 0; i < c->frame; i++)
@@ -238,6 +312,8 @@ const struct mel_config *mel_settings(const struct mel *m)
 int mel_frames(const struct mel *m, int64_t samples)
 {
     const struct mel_config *c = &m->config;
+    if (c->is_raw)
+        return samples <= 0 ? 0 : (int)((samples + c->bins - 1) / c->bins);
     int64_t multiple = c->pad_multiple > 1 ? c->pad_multiple : 1;
     int64_t padded = (samples + multiple - 1) / multiple * multiple + c->pad_left;
     return padded < c->frame + 1 ? 0 : (int)((padded - c->frame - 1) / c->hop + 1);
@@ -246,6 +322,8 @@ int mel_frames(const struct mel *m, int64_t samples)
 int mel_frames_valid(const struct mel *m, int64_t samples)
 {
     const struct mel_config *c = &m->config;
+    if (c->is_raw)
+        return mel_frames(m, samples);
     /* Frame i reaches from sample i * hop - pad_left over frame + 1 samples. */
     int64_t last = samples - 1 + c->pad_left - (c->validity == MEL_VALID_LAST ? c->frame : 0);
     int valid = last < 0 || samples <= 0 ? 0 : (int)(last / c->hop + 1);
@@ -303,9 +381,21 @@ static void mel_of_spectrum(const struct mel *m, const double *spectrum, float *
     }
 }
 
+static void copy_frames(const struct mel *m, const float *x, int64_t samples, int frames,
+                        float *out)
+{
+    int64_t count = (int64_t)frames * m->config.bins;
+    for (int64_t i = 0; i < count; i++)
+        out[i] = i < samples ? x[i] * (float)m->config.scale : 0;
+}
+
 void mel_compute(const struct mel *m, const float *x, int64_t samples, int frames, float *out)
 {
     const struct mel_config *c = &m->config;
+    if (c->is_raw) {
+        copy_frames(m, x, samples, frames, out);
+        return;
+    }
     size_t n = (size_t)c->fft;
     int valid = mel_frames_valid(m, samples);
     /* The frame, then zeros up to the FFT's size; one more, as a frame reaches over frame + 1. */

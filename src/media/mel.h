@@ -1,4 +1,5 @@
-/* mel.h - log-mel features, what an audio tower sees of a clip.
+/* mel.h - log-mel features, what an audio tower sees of a clip; or the clip itself, cut into
+ * frames, for models without a tower.
  *
  *     frame    hop apart, windowed (periodic Hann), |FFT|
  *     mel      triangles equally wide on the mel scale, summed over the magnitudes
@@ -17,7 +18,7 @@
 
 #include "base/err.h"
 
-enum { MEL_BINS_MAX = 512 };
+enum { MEL_BINS_MAX = 1024 };
 
 /* How the floor keeps the logarithm finite. */
 enum mel_floor { MEL_FLOOR_ADDED, MEL_FLOOR_MAXIMUM };
@@ -38,6 +39,9 @@ struct mel_config {
     double floor;
     enum mel_floor floor_rule;
     enum mel_validity validity;
+    bool is_raw;                   /* no spectrum: frame f is the `bins` samples from f * bins on,
+                                      the last filled with zeros (encoder-free models; rate, scale
+                                      and samples_max count, hop is `bins`, subsample is 1) */
     int64_t samples_max;           /* the longest clip the model is made for */
     int subsample;                 /* frames a soft token, 4: two strides of two */
     bool has_mean, has_deviation;
@@ -49,8 +53,9 @@ struct mel_config {
 void mel_config_gemma4(struct mel_config *c);
 
 /* Read the settings of the checkpoint folder `dir`: "feature_extractor" in processor_config.json,
- * else preprocessor_config.json, else Gemma 4's own.  Settings that would change the features and
- * cannot be honoured are errors (ERR_USAGE) that name the key. */
+ * else preprocessor_config.json, else what fits "model_type" in config.json: Gemma 4's own, or the
+ * samples for the encoder-free models ("gemma4_unified").  Settings that would change the features
+ * and cannot be honoured are errors (ERR_USAGE) that name the key. */
 int mel_config_read(struct mel_config *c, const char *dir, struct err *e) MUST_CHECK;
 
 struct mel;                        /* tables for one config; shared by threads, never written */
@@ -68,8 +73,8 @@ int mel_frames_valid(const struct mel *m, int64_t samples);
  * as are all beyond the clip's end.  Thread-safe. */
 void mel_compute(const struct mel *m, const float *x, int64_t samples, int frames, float *out);
 
-/* Soft tokens of F frames: ceil(ceil(F / 2) / 2).  Of the valid frames: how many a clip takes in
- * the text.  Of the padded frames: how many the tower makes. */
+/* Soft tokens of F frames: ceil(ceil(F / 2) / 2), F where is_raw.  Of the valid frames: how many a
+ * clip takes in the text.  Of the padded frames: how many the tower makes. */
 int mel_soft_tokens(const struct mel *m, int frames);
 
 #endif

@@ -10,13 +10,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_message(const struct record *r, const struct chat_message *m)
 {
+    static const enum chat_part_kind kinds[] = {CHAT_AUDIO, CHAT_IMAGE, CHAT_VIDEO};
     for (int i = 0; i < m->part_count; i++) {
         const struct chat_part *p = &m->parts[i];
         if (p->kind == CHAT_TEXT)
             assert(p->text && strlen(p->text) < (size_t)1 << 30);
         else
-            assert(p->kind == CHAT_AUDIO && p->media >= 0 && p->media < r->media_count);
+            assert(p->media >= 0 && p->media < r->media_count &&
+                   p->kind == kinds[r->media[p->media].kind]);
     }
+}
+
+static void check_media(const struct record *r, int i)
+{
+    const struct record_media *m = &r->media[i], *file = record_file(r, i);
+    assert(m->name && m->same_as < i && file->same_as < 0);
+    assert((file->uri != NULL) != (file->bytes != NULL));
+    assert(file == m || !m->bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -41,11 +51,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < r.message_count; i++)
         check_message(&r, &r.messages[i]);
     for (int i = 0; i < r.media_count; i++)
-        assert(r.media[i].name && (r.media[i].uri != NULL) != (r.media[i].bytes != NULL));
+        check_media(&r, i);
     free(record_reference(&r));
     struct record_facts f;
     record_facts(&f, r.json, &place);
     assert(f.media_count == r.media_count && f.seconds >= 0);
+    assert(f.clip_count == record_count(&r, RECORD_AUDIO));
+    assert(f.image_count == record_count(&r, RECORD_IMAGE));
+    assert(f.video_count == record_count(&r, RECORD_VIDEO));
     record_release(&r);
     return 0;
 }
