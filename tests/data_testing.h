@@ -10,11 +10,13 @@
 #include "base/mem.h"
 #include "data/manifest.h"
 #include "data/sample.h"
+#include "media/image.h"
 
 struct kit {
     struct tokenizer *tokenizer;
     struct chat_format chat;
     struct mel *mel;
+    struct picture_config picture;
     struct data_format format;
     char *folder;
 };
@@ -29,8 +31,10 @@ static inline void kit_open(struct kit *k)
     k->tokenizer = tokenizer_open("tests/data/text/gemma.json", &e);
     assert_ok(e);
     assert_int_equal(chat_format_init(&k->chat, "gemma4", NULL, k->tokenizer, &e), 0);
-    k->format =
-        (struct data_format){.chat = &k->chat, .mel = k->mel, .pad_id = 0, .max_tokens = 500};
+    k->picture = (struct picture_config){
+        .patch = 16, .pool = 3, .tokens_max = 20, .frame_tokens_max = 6, .frames_max = 4};
+    k->format = (struct data_format){
+        .chat = &k->chat, .mel = k->mel, .picture = &k->picture, .pad_id = 0, .max_tokens = 500};
     k->folder = testing_folder();
 }
 
@@ -98,6 +102,35 @@ static inline void kit_write_tone(const struct kit *k, const char *name, int sam
     unsigned char *wav = tone(samples, level, pitch, &size);
     free(kit_write(k, name, wav, size));
     free(wav);
+}
+
+/* A picture of one colour. */
+static inline void kit_write_picture(const struct kit *k, const char *name, int width, int height,
+                                     uint32_t rgb)
+{
+    struct err e = {0};
+    struct image im = {.width = width, .height = height};
+    im.pixels = xcalloc((size_t)width * (size_t)height, 3);
+    for (int i = 0; i < width * height; i++)
+        for (int c = 0; c < 3; c++)
+            im.pixels[3 * i + c] = (uint8_t)(rgb >> (16 - 8 * c));
+    char *path = path_join(k->folder, name);
+    int failed = image_write_png(&im, path, &e);
+    assert_ok(e);
+    assert_int_equal(failed, 0);
+    free(path);
+    image_release(&im);
+}
+
+/* A file of the tests' data under a name in the kit's folder. */
+static inline void kit_copy(const struct kit *k, const char *name, const char *from)
+{
+    struct err e = {0};
+    size_t size;
+    char *bytes = file_read(from, 1 << 20, &size, &e);
+    assert_ok(e);
+    free(kit_write(k, name, bytes, size));
+    free(bytes);
 }
 
 /* ------------------------------------------------------------------ shards -- */

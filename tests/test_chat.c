@@ -35,7 +35,7 @@ static struct chat_part part_of(const json_t *v)
     struct chat_part p = {.kind = CHAT_TEXT, .text = json_string_value(json_object_get(v, "text"))};
 
     if (strcmp(type, "text") != 0) {
-        p.kind = strcmp(type, "audio") == 0 ? CHAT_AUDIO : CHAT_IMAGE;
+        p.kind = *type == 'a' ? CHAT_AUDIO : *type == 'i' ? CHAT_IMAGE : CHAT_VIDEO;
         p.media = (int)json_integer_value(json_object_get(v, "media"));
     }
     return p;
@@ -75,51 +75,92 @@ static int render_pair(const struct chat_format *f, const char *user, const char
 
 /* -------------------------------------------------------- against templates -- */
 
+enum { MESSAGES_MAX = 16, MEDIA_MAX = 64, BLOCKS_MAX = 8 };
+
+/* A conversation of the fixture. */
+struct given {
+    struct chat_message messages[MESSAGES_MAX];
+    struct chat_media media[MEDIA_MAX];
+    int soft_tokens[MEDIA_MAX][BLOCKS_MAX];
+    double times[MEDIA_MAX][BLOCKS_MAX];
+    struct chat_request request;
+};
+
+static void read_given(struct given *g, const json_t *c)
+{
+    const json_t *messages = json_object_get(c, "messages"), *media = json_object_get(c, "media");
+    *g = (struct given){.request = {.messages = g->messages,
+                                    .media = g->media,
+                                    .message_count = (int)json_array_size(messages),
+                                    .media_count = (int)json_array_size(media)}};
+    g->request.is_thinking = json_is_true(json_object_get(c, "thinking"));
+    g->request.has_generation_prompt = json_is_true(json_object_get(c, "generation_prompt"));
+    assert_true(g->request.message_count <= MESSAGES_MAX && g->request.media_count <= MEDIA_MAX);
+    for (int i = 0; i < g->request.message_count; i++)
+        g->messages[i] = message_of(json_array_get(messages, (size_t)i));
+    for (int i = 0; i < g->request.media_count; i++) {
+        const json_t *m = json_array_get(media, (size_t)i), *times = json_object_get(m, "times");
+        const json_t *soft = json_object_get(m, "soft_tokens");
+        g->media[i] = (struct chat_media){.count = (int)json_array_size(soft),
+                                          .soft_tokens = g->soft_tokens[i],
+                                          .times = times ? g->times[i] : NULL};
+        assert_true(g->media[i].count <= BLOCKS_MAX);
+        for (int k = 0; k < g->media[i].count; k++) {
+            g->soft_tokens[i][k] = (int)json_integer_value(json_array_get(soft, (size_t)k));
+            g->times[i][k] = json_number_value(json_array_get(times, (size_t)k));
+        }
+    }
+}
+
+static void release_given(struct given *g)
+{
+    for (int i = 0; i < g->request.message_count; i++)
+        free((void *)(uintptr_t)g->messages[i].parts);
+}
+
+static bool is_soft(const struct chat_format *f, int32_t id)
+{
+    return id == f->audio || id == f->image || id == f->video;
+}
+
 static void check_spans(const struct chat_format *f, const struct chat_request *r,
                         const struct chat_rendered *out)
 {
-    int soft = 0, in_spans = 0;
+    int soft = 0, in_spans = 0, media = 0, block = 0;
 
-    assert_int_equal(out->span_count, r->media_count);
     for (int i = 0; i < out->ids.count; i++)
-        soft += out->ids.at[i] == f->audio || out->ids.at[i] == f->image;
+        soft += is_soft(f, out->ids.at[i]);
     for (int k = 0; k < out->span_count; k++) {
         const struct chat_span *s = &out->spans[k];
-        assert_int_equal(s->media, k);
-        assert_int_equal(s->count, r->soft_tokens[k]);
+        assert_int_equal(s->media, media);
+        assert_int_equal(s->block, block);
+        assert_int_equal(s->count, r->media[media].soft_tokens[block]);
         in_spans += s->count;
         for (int i = s->start; i < s->start + s->count; i++) {
             assert_int_equal(out->ids.at[i], out->ids.at[s->start]);
-            assert_true(out->ids.at[i] == f->audio || out->ids.at[i] == f->image);
+            assert_true(is_soft(f, out->ids.at[i]));
             assert_int_equal(out->supervised[i], 0);
         }
+        /* Begin and end of a block are never learned. */
+        assert_int_equal(out->supervised[s->start - 1] + out->supervised[s->start + s->count], 0);
+        media += ++block == r->media[media].count;
+        block = s->media == media ? block : 0;
     }
+    assert_int_equal(media, r->media_count);
     assert_int_equal(soft, in_spans);
 }
 
-static void check_case(const json_t *c, const json_t *templates, const struct tokenizer *t)
+static void check_case(const json_t *c, const struct chat_format *f)
 {
-    const json_t *messages = json_object_get(c, "messages"), *ids = json_object_get(c, "ids");
-    const json_t *soft = json_object_get(c, "soft_tokens");
+    const json_t *ids = json_object_get(c, "ids");
     const char *name = json_string_value(json_object_get(c, "template"));
     const char *supervised = json_string_value(json_object_get(c, "supervised"));
-    struct chat_format f = format_for(t, json_string_value(json_object_get(templates, name)));
     struct chat_rendered out;
-    struct chat_message m[16];
-    int soft_tokens[64];
+    struct given g;
     struct err e = {0};
-    struct chat_request r = {.messages = m,
-                             .soft_tokens = soft_tokens,
-                             .message_count = (int)json_array_size(messages),
-                             .media_count = (int)json_array_size(soft)};
-    r.is_thinking = json_is_true(json_object_get(c, "thinking"));
-    r.has_generation_prompt = json_is_true(json_object_get(c, "generation_prompt"));
-    for (int i = 0; i < r.message_count; i++)
-        m[i] = message_of(json_array_get(messages, (size_t)i));
-    for (int i = 0; i < r.media_count; i++)
-        soft_tokens[i] = (int)json_integer_value(json_array_get(soft, (size_t)i));
 
-    int rc = chat_render(&f, &r, &out, &e);
+    read_given(&g, c);
+    int rc = chat_render(f, &g.request, &out, &e);
     assert_ok(e);
     assert_int_equal(rc, 0);
     const char *text = json_string_value(json_object_get(c, "rendered"));
@@ -127,14 +168,39 @@ static void check_case(const json_t *c, const json_t *templates, const struct to
         int expected = (int)json_integer_value(json_array_get(ids, (size_t)i));
         if (out.ids.at[i] != expected)
             fail_msg("%s: %s: id %d is %d, expected %d", name, text, i, out.ids.at[i], expected);
-        if (out.supervised[i] != supervised[i] - '0')
+        if (supervised && out.supervised[i] != supervised[i] - '0')
             fail_msg("%s: %s: supervised[%d] is %d", name, text, i, out.supervised[i]);
     }
     assert_int_equal(out.ids.count, json_array_size(ids));
-    check_spans(&f, &r, &out);
+    check_spans(f, &g.request, &out);
     chat_rendered_release(&out);
-    for (int i = 0; i < r.message_count; i++)
-        free((void *)(uintptr_t)m[i].parts);
+    release_given(&g);
+}
+
+/* The fixture's tokenizer under another name for <|video|>, in a folder whose config knows the id
+ * that the reference gave it. */
+static struct tokenizer *open_unspelt(struct chat_format *f)
+{
+    struct err e = {0};
+    size_t size;
+    char *text = file_read(DATA "gemma.json", 1 << 20, &size, &e), *at = text;
+    assert_ok(e);
+    while ((at = strstr(at, "<|video|>")))
+        memcpy(at, "<unuse_d>", 9);
+    struct tokenizer *t = tokenizer_parse(text, size, "unspelt", &e);
+    assert_ok(e);
+    char config[100], *folder = testing_folder(), *path = path_join(folder, "config.json");
+    snprintf(config, sizeof config, "{\"model_type\": \"gemma4\", \"video_token_id\": %d}",
+             tokenizer_vocab_size(t));
+    assert_int_equal(file_write(path, config, strlen(config), &e), 0);
+    assert_int_equal(chat_format_open(f, folder, t, &e), 0);
+    assert_false(f->spells_video);
+    assert_int_equal(f->video, tokenizer_vocab_size(t));
+    assert_int_equal(dir_remove(folder, &e), 0);
+    free(path);
+    free(folder);
+    free(text);
+    return t;
 }
 
 static void test_chat__equals_templates(void **state)
@@ -147,8 +213,22 @@ static void test_chat__equals_templates(void **state)
     struct tokenizer *t = open_tokenizer();
 
     assert_true(json_array_size(cases) >= 100);
-    for (size_t i = 0; i < json_array_size(cases); i++)
-        check_case(json_array_get(cases, i), json_object_get(all, "templates"), t);
+    struct chat_format unspelt;
+    struct tokenizer *u = open_unspelt(&unspelt);
+    int asked = 0;
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *c = json_array_get(cases, i), *templates = json_object_get(all, "templates");
+        const char *name = json_string_value(json_object_get(c, "template"));
+        struct chat_format f = format_for(t, json_string_value(json_object_get(templates, name)));
+        if (json_object_get(c, "unified")) {
+            assert_int_equal(chat_format_init(&f, "gemma4_unified", NULL, t, &e), 0);
+            assert_ok(e);
+        }
+        check_case(c, json_object_get(c, "unspelt") ? &unspelt : &f);
+        asked += json_is_true(json_object_get(c, "processor"));
+    }
+    assert_true(asked >= 25);
+    tokenizer_free(u);
     tokenizer_free(t);
     json_decref(all);
 }
@@ -204,8 +284,50 @@ static void test_chat__plain_text(void **state)
     }
     assert_int_equal(chat_render_text(&f, "a <|audio|> b", &out, &e), -1);
     assert_err(e, ERR_DATA, "soft token <|audio|>");
+    e = (struct err){0};
+    assert_int_equal(chat_render_text(&f, "a <|video|> b", &out, &e), -1);
+    assert_err(e, ERR_DATA, "soft token <|video|>");
     assert_int_equal(out.ids.count, 0);
     ids_release(&expected);
+    tokenizer_free(t);
+}
+
+/* An id that the tokenizer does not know stands where the soft tokens are, and nowhere else. */
+static void test_chat__writes_videos_without_their_token(void **state)
+{
+    (void)state;
+    struct chat_format f;
+    struct tokenizer *t = open_unspelt(&f);
+    struct chat_part parts[] = {{CHAT_IMAGE, NULL, 0}, {CHAT_VIDEO, NULL, 1}};
+    struct chat_message m = {.role = CHAT_USER, .parts = parts, .part_count = 2};
+    int soft[] = {2, 3};
+    double times[] = {0, 61.9};
+    struct chat_media media[] = {{.count = 1, .soft_tokens = soft},
+                                 {.count = 2, .soft_tokens = soft, .times = times}};
+    struct chat_rendered out;
+    struct err e = {0};
+
+    for (int k = 0; k < 2; k++) {
+        struct chat_request r = {
+            .messages = &m, .message_count = 1, .media = media, .media_count = 2};
+        assert_int_equal(chat_render(&f, &r, &out, &e), 0);
+        int counts[2] = {0};
+        for (int i = 0; i < out.ids.count; i++) {
+            counts[0] += out.ids.at[i] == f.image;
+            counts[1] += out.ids.at[i] == f.video;
+        }
+        assert_int_equal(counts[0], k ? 7 : 2);
+        assert_int_equal(counts[1], k ? 7 : 5);
+        assert_int_equal(out.span_count, 3);
+        assert_int_equal(out.ids.at[out.spans[2].start], f.video);
+        chat_rendered_release(&out);
+        /* Without a config that says more, it is the image's. */
+        assert_int_equal(chat_format_init(&f, "gemma4", NULL, t, &e), 0);
+        assert_int_equal(f.video, f.image);
+    }
+    /* The reference would take it for a video. */
+    assert_int_equal(render_pair(&f, "a <|video|>", "b", &out, &e), -1);
+    assert_err(e, ERR_DATA, "control token <|video|>");
     tokenizer_free(t);
 }
 
@@ -230,9 +352,9 @@ static void test_chat__refuses_forged_turns(void **state)
     struct tokenizer *t = open_tokenizer();
     struct chat_format f = format_for(t, NULL);
     struct chat_rendered out;
-    static const char *const tokens[] = {"<|turn>",   "<turn|>",      "<bos>",
-                                         "<eos>",     "<|audio|>",    "<image|>",
-                                         "<|think|>", "<|tool_call>", "<mask>"};
+    static const char *const tokens[] = {"<|turn>",   "<turn|>",  "<bos>",     "<eos>",
+                                         "<|audio|>", "<image|>", "<|think|>", "<|tool_call>",
+                                         "<mask>",    "<|video|>"};
 
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
         struct err e = {0};
@@ -261,7 +383,13 @@ static void test_chat__refuses_bad_conversations(void **state)
     struct chat_part audio[] = {{CHAT_AUDIO, NULL, 0}, {CHAT_AUDIO, NULL, 0}};
     struct chat_part wrong[] = {{CHAT_IMAGE, NULL, 3}};
     struct chat_part text[] = {{CHAT_TEXT, "a\xff", 0}}, plain[] = {{CHAT_TEXT, "a", 0}};
-    int soft[] = {5, 5}, none[] = {0};
+    struct chat_part video[] = {{CHAT_VIDEO, NULL, 0}};
+    int five[] = {5, 0};
+    double times[] = {0, 1};
+    struct chat_media soft[] = {{.count = 1, .soft_tokens = five},
+                                {.count = 1, .soft_tokens = five}};
+    struct chat_media none[] = {{0}};
+    struct chat_media gap[] = {{.count = 2, .soft_tokens = five, .times = times}};
     struct {
         struct chat_message m;
         struct chat_request r;
@@ -273,17 +401,20 @@ static void test_chat__refuses_bad_conversations(void **state)
          {.media_count = 2},
          "media item 2 is in no message"},
         {{.role = CHAT_USER, .parts = audio, .part_count = 1},
-         {.media_count = 1, .soft_tokens = none},
-         "gives no soft tokens"},
+         {.media_count = 1, .media = none},
+         "media item 1, audio, gives no soft tokens"},
+        {{.role = CHAT_USER, .parts = video, .part_count = 1},
+         {.media_count = 1, .media = gap},
+         "media item 1, video, gives no soft tokens"},
         {{.role = CHAT_USER, .parts = wrong, .part_count = 1},
          {.media_count = 2},
          "media item 4 is asked for, the record has 2"},
-        {{.role = CHAT_ASSISTANT, .parts = audio, .part_count = 1},
-         {.media_count = 1},
-         "belong into a user's message"},
         {{.role = CHAT_SYSTEM, .parts = audio, .part_count = 1},
          {.media_count = 1},
-         "belong into a user's message"},
+         "message 1 of 1: audio in the system message"},
+        {{.role = CHAT_SYSTEM, .parts = video, .part_count = 1},
+         {.media_count = 1},
+         "message 1 of 1: video in the system message"},
         {{.role = CHAT_USER, .parts = text, .part_count = 1}, {0}, "not UTF-8"},
         {{.role = CHAT_ASSISTANT, .parts = plain, .part_count = 1, .reasoning = "<eos>"},
          {0},
@@ -296,7 +427,7 @@ static void test_chat__refuses_bad_conversations(void **state)
         struct err e = {0};
         r.messages = &cases[i].m;
         r.message_count = i > 0;
-        r.soft_tokens = r.soft_tokens ? r.soft_tokens : soft;
+        r.media = r.media ? r.media : soft;
         assert_int_equal(chat_render(&f, &r, &out, &e), -1);
         assert_err(e, ERR_DATA, cases[i].text);
         assert_null(out.spans);
@@ -379,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_chat__equals_templates),
         cmocka_unit_test(test_chat__supervises_reply_and_its_end),
         cmocka_unit_test(test_chat__plain_text),
+        cmocka_unit_test(test_chat__writes_videos_without_their_token),
         cmocka_unit_test(test_chat__knows_what_ends_a_turn),
         cmocka_unit_test(test_chat__refuses_forged_turns),
         cmocka_unit_test(test_chat__refuses_bad_conversations),

@@ -58,6 +58,32 @@ static void test_forecast__padding_of_a_batch(void **state)
     assert_near(b.token_cells, 4 * 24 + 16, 0);
 }
 
+/* Durations of what has no sound do not count. */
+static void test_forecast__pictures_are_no_sound(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 10; i++)
+        buf_printf(&b,
+                   "{\"image\": \"%d.png\", \"text\": \"x\"}\n"
+                   "{\"video\": \"%d.mp4\", \"text\": \"x\", \"duration\": 5}\n"
+                   "{\"video\": \"%d.mp4\", \"text\": \"x\", \"duration\": 3, \"sound\": true}\n",
+                   i, i, i);
+    char *path = path_join(folder, "p.jsonl");
+    assert_int_equal(file_write(path, b.data, b.size, &e), 0);
+    struct manifest m = open_files(&path, 1, NULL);
+    struct forecast f = take(&m, 6);
+    assert_near(f.records, 30, 0);
+    assert_true(f.knows_seconds);
+    assert_near(f.seconds, 30, 1e-6);
+    forecast_release(&f);
+    manifest_release(&m);
+    buf_release(&b);
+    free(path);
+}
+
 static void test_forecast__tables(void **state)
 {
     (void)state;
@@ -211,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forecast__padding_of_a_batch),
+        cmocka_unit_test(test_forecast__pictures_are_no_sound),
         cmocka_unit_test(test_forecast__tables),
         cmocka_unit_test(test_forecast__weights),
         cmocka_unit_test(test_forecast__a_bucket),

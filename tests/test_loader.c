@@ -79,8 +79,15 @@ static void hash_batch(struct hash *h, const struct batch *b)
 {
     size_t cells = (size_t)b->rows * (size_t)b->len, targets = (size_t)b->targets;
     size_t frames = (size_t)b->clips * (size_t)b->frames;
-    const int32_t shape[] = {b->rows, b->len, b->clips, b->frames, b->slots, b->targets};
+    size_t patches = (size_t)b->pictures * (size_t)b->patches;
+    size_t records = (size_t)b->records_count;
+    const int32_t shape[] = {b->rows,     b->len,           b->clips,         b->frames,
+                             b->slots,    b->targets,       b->records_count, b->segments,
+                             b->pictures, b->picture_slots, b->patches,       b->patch_numbers};
     hash_add(h, shape, sizeof shape);
+    hash_add(h, b->record_rows, records * sizeof *b->record_rows);
+    hash_add(h, b->record_starts, records * sizeof *b->record_starts);
+    hash_add(h, b->record_of_target, targets * sizeof *b->record_of_target);
     hash_add(h, b->tokens, cells * sizeof *b->tokens);
     hash_add(h, b->target_rows, targets * sizeof *b->target_rows);
     hash_add(h, b->target_ids, targets * sizeof *b->target_ids);
@@ -88,9 +95,20 @@ static void hash_batch(struct hash *h, const struct batch *b)
     if (b->clips) {
         hash_add(h, b->mel, frames * (size_t)b->bins * sizeof *b->mel);
         hash_add(h, b->frame_valid, frames);
-        hash_add(h, b->soft, cells * sizeof *b->soft);
+        hash_add(h, b->clip_keys, (size_t)b->clips * sizeof *b->clip_keys);
     }
-    for (int i = 0; i < b->rows; i++)
+    if (b->pictures) {
+        hash_add(h, b->pixels, patches * (size_t)b->patch_numbers);
+        hash_add(h, b->patch_at, 2 * patches * sizeof *b->patch_at);
+        hash_add(h, b->picture_keys, (size_t)b->pictures * sizeof *b->picture_keys);
+    }
+    if (b->soft)
+        hash_add(h, b->soft, cells * sizeof *b->soft);
+    if (b->segment) {
+        hash_add(h, b->segment, cells * sizeof *b->segment);
+        hash_add(h, b->position, cells * sizeof *b->position);
+    }
+    for (int i = 0; i < b->records_count; i++)
         hash_add(h, b->ids[i], strlen(b->ids[i]) + 1);
 }
 
@@ -160,11 +178,11 @@ static void check_same(const struct stream *found, const struct stream *expected
     }
 }
 
-static void check_threads(const struct plan *plan, int steps)
+static void check_threads(const struct plan *plan, const struct data_format *f, int steps)
 {
     static const int threads[] = {1, 4, 16}, ahead[] = {1, 5, 3};
     static struct stream expected, found;
-    struct loader_options o = {.plan = plan, .format = &kit.format, .end_step = steps, .micros = 2};
+    struct loader_options o = {.plan = plan, .format = f, .end_step = steps, .micros = 2};
     for (int i = 0; i < 4; i++) {
         o.threads = threads[i % 3];
         o.ahead = ahead[i % 3];
@@ -184,12 +202,109 @@ static void test_loader__does_not_depend_on_threads(void **state)
 {
     (void)state;
     struct plan *p = make_plan(&(struct plan_options){.manifest = &good, .seed = 11, .batch = 5});
-    check_threads(p, 23);
+    check_threads(p, &kit.format, 23);
     plan_free(p);
     p = make_plan(&(struct plan_options){
         .manifest = &sharded, .seed = 11, .batch = 6, .is_sorted = true, .window_shards = 2});
-    check_threads(p, 31);
+    check_threads(p, &kit.format, 31);
     plan_free(p);
+}
+
+/* A manifest with media of every kind. */
+static struct manifest open_media(void)
+{
+    enum { COUNT = 21 };
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    kit_copy(&kit, "film.mp4", "tests/data/video/h264.mp4");
+    kit_write_tone(&kit, "long.wav", 70000, 0.3, 0);
+    for (int i = 0; i < COUNT; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "picture%d.png", i);
+        if (i % 7 == 1)
+            buf_printf(&text, "{\"video\": \"film.mp4\", \"sound\": true, \"text\": \"%d\"", i);
+        else if (i % 7 == 3)
+            buf_printf(&text, "{\"prompt\": \"%d\", \"completion\": \"words %d\"", i, i);
+        else if (i % 7 == 5)
+            buf_printf(&text, "{\"audio\": \"long.wav\", \"text\": \"%d\"", i);
+        else
+            buf_printf(&text, "{\"image\": [\"%s\", \"%s\"], \"text\": \"%d\"", name, name, i);
+        if (i % 7 % 2 == 0)
+            kit_write_picture(&kit, name, 20 + 13 * (i % 5), 30 + 7 * (i % 6),
+                              0x101010u * (unsigned)i);
+        buf_printf(&text, ", \"id\": %d}\n", i);
+    }
+    struct manifest m = open_text("media.jsonl", text.data);
+    buf_release(&text);
+    return m;
+}
+
+static struct mel *short_mel(void)
+{
+    struct err e = {0};
+    struct mel_config c;
+    mel_config_gemma4(&c);
+    c.samples_max = 32000;
+    struct mel *mel = mel_new(&c, &e);
+    assert_ok(e);
+    return mel;
+}
+
+static void test_loader__media_and_packed_rows(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct manifest m = open_media();
+    struct mel *mel = short_mel();
+    struct data_format f = kit.format;
+    f.mel = mel;
+    f.splits_long_audio = true;
+    struct plan *p =
+        make_plan(&(struct plan_options){.manifest = &m, .seed = 2, .batch = 7, .is_sorted = true});
+    check_threads(p, &f, 9);
+    f.pack_tokens = 150;
+    check_threads(p, &f, 9);
+
+    /* An epoch has what is in the records: two pictures each, or four frames; nine clips, of which
+     * three are cut; every record once, and fewer rows than records. */
+    struct loader *l = loader_open(
+        &(struct loader_options){.plan = p, .format = &f, .end_step = 3, .threads = 3}, &e);
+    struct loader_step s;
+    int64_t pictures = 0, splits = 0, records = 0, rows = 0, seen = 0;
+    while (loader_next(l, &s, &e) == 1) {
+        assert_int_equal(s.count, 1);
+        const struct batch *b = &s.micros[0];
+        int64_t tokens = (int64_t)b->rows * b->len;
+        pictures += s.pictures;
+        splits += s.splits;
+        records += b->records_count;
+        rows += b->rows;
+        assert_near(s.padding, 1 - (double)b->total / (double)tokens, 1e-9);
+        for (int i = 0; i < b->records_count; i++)
+            seen |= (int64_t)1 << atoi(b->ids[i]);
+        loader_step_release(&s);
+    }
+    assert_ok(e);
+    assert_int_equal(pictures, 12 * 2 + 3 * 4);
+    assert_int_equal(splits, 3 + 3);
+    assert_int_equal(records, 21);
+    assert_int_equal(seen, ((int64_t)1 << 21) - 1);
+    assert_true(rows < 21);
+    loader_close(l);
+    plan_free(p);
+
+    /* Prompts have rows of their own. */
+    p = make_plan(&(struct plan_options){.manifest = &m, .batch = 21, .is_sequential = true});
+    l = loader_open(&(struct loader_options){.plan = p, .format = &f, .purpose = SAMPLE_GENERATE},
+                    &e);
+    assert_int_equal(loader_next(l, &s, &e), 1);
+    assert_int_equal(s.micros[0].rows, 21);
+    assert_null(s.micros[0].segment);
+    loader_step_release(&s);
+    loader_close(l);
+    plan_free(p);
+    mel_free(mel);
+    manifest_release(&m);
 }
 
 /* Go on from every step: windows' and epochs' edges are among them.  Twice: stop after one more
@@ -424,6 +539,23 @@ static void test_loader__bad_records_are_holes(void **state)
     assert_non_null(strstr(loader_bad_records(l, &kept)[0].text, "bad.jsonl:"));
     assert_int_equal(kept, 4);
     loader_close(l);
+
+    /* What to do about one is said, too. */
+    struct data_format small = kit.format;
+    small.max_tokens = 5;
+    l = loader_open(
+        &(struct loader_options){
+            .plan = p, .format = &small, .end_step = 1, .threads = 2, .bad_min = 10},
+        &e);
+    assert_int_equal(loader_next(l, &s, &e), 1);
+    assert_int_equal(s.count, 0);
+    named = 0;
+    for (int i = 0; i < s.bad_count; i++)
+        named +=
+            strstr(s.bad[i], "max_tokens is 5 (raise max_tokens, or split the record)") != NULL;
+    assert_true(named >= 2);
+    loader_step_release(&s);
+    loader_close(l);
     plan_free(p);
     manifest_release(&m);
 }
@@ -583,77 +715,6 @@ static void test_loader__refuses_a_place_that_is_not_there(void **state)
     plan_free(p);
 }
 
-/* ----------------------------------------------------------------------- memory -- */
-
-/* Many small samples and a few huge ones, a slow consumer: what is counted stays within the
- * limit. */
-static void test_loader__stays_within_its_memory(void **state)
-{
-    (void)state;
-    enum { COUNT = 60, LIMIT = 48 << 20 };
-    struct err e = {0};
-    struct buf tar;
-    buf_init(&tar, 64 << 20);
-    for (int i = 0; i < COUNT; i++) {
-        char name[40];
-        size_t size;
-        unsigned char *wav = tone(i % 20 == 7 ? 480000 : 3000, 0.3, i, &size);
-        snprintf(name, sizeof name, "%03d.wav", i);
-        tar_add_bytes(&tar, name, '0', wav, size);
-        snprintf(name, sizeof name, "%03d.txt", i);
-        tar_add(&tar, name, "words");
-        free(wav);
-    }
-    tar_end(&tar);
-    char *path = kit_write(&kit, "memory.tar", tar.data, tar.size);
-    struct manifest m = open_files(&path, 1, NULL);
-    struct data_format f = kit.format;
-    f.max_tokens = 0;
-    struct plan *p = make_plan(&(struct plan_options){.manifest = &m, .batch = 4});
-    struct loader *l = loader_open(&(struct loader_options){.plan = p,
-                                                            .format = &f,
-                                                            .end_step = 30,
-                                                            .threads = 8,
-                                                            .ahead = 15,
-                                                            .memory_max = LIMIT},
-                                   &e);
-    struct loader_step s;
-    int64_t records = 0;
-    while (loader_next(l, &s, &e) == 1) {
-        clock_sleep(0.01);
-        for (int i = 0; i < s.count; i++)
-            records += s.micros[i].rows;
-        loader_step_release(&s);
-    }
-    assert_ok(e);
-    assert_int_equal(records, 2 * COUNT);
-    assert_true(loader_memory_peak(l) <= LIMIT);
-    assert_true(loader_memory_peak(l) > LIMIT / 4);
-    loader_close(l);
-
-    /* With less than a single one of them needs, they come one by one; those that take more than
-     * half by their size alone are bad. */
-    l = loader_open(&(struct loader_options){.plan = p,
-                                             .format = &f,
-                                             .end_step = 15,
-                                             .threads = 8,
-                                             .memory_max = 1800000,
-                                             .bad_min = 10},
-                    &e);
-    while (loader_next(l, &s, &e) == 1)
-        loader_step_release(&s);
-    assert_ok(e);
-    assert_int_equal(loader_bad_count(l), 3);
-    int kept;
-    assert_non_null(strstr(loader_bad_records(l, &kept)[0].text,
-                           "960049 bytes, at most half of the memory (1800000) is for one record"));
-    loader_close(l);
-    plan_free(p);
-    manifest_release(&m);
-    buf_release(&tar);
-    free(path);
-}
-
 /* ---------------------------------------------------------------------- closing -- */
 
 static void test_loader__closes_at_any_moment(void **state)
@@ -686,6 +747,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loader__does_not_depend_on_threads),
+        cmocka_unit_test(test_loader__media_and_packed_rows),
         cmocka_unit_test(test_loader__resumes_at_any_step),
         cmocka_unit_test(test_loader__does_not_depend_on_ranks),
         cmocka_unit_test(test_loader__divides_a_step_among_micro_batches),
@@ -697,7 +759,6 @@ int main(void)
         cmocka_unit_test(test_loader__passes_on_what_no_record_is_to_blame_for),
         cmocka_unit_test(test_loader__a_cut_shard_is_an_error),
         cmocka_unit_test(test_loader__refuses_a_place_that_is_not_there),
-        cmocka_unit_test(test_loader__stays_within_its_memory),
         cmocka_unit_test(test_loader__closes_at_any_moment),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

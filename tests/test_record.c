@@ -3,6 +3,7 @@
 
 #include "base/dir.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "data/patch.h"
 #include "data/record.h"
 
@@ -172,6 +173,268 @@ static void test_record__of_clip(void **state)
     record_release(&r);
 }
 
+/* ------------------------------------------------------- images and videos -- */
+
+/* The parts of a message in letters: t, a, i, v. */
+static void check_parts(const struct record *r, int message, const char *expected)
+{
+    char found[20] = {0};
+    assert_true(message < r->message_count);
+    assert_true(r->messages[message].part_count < 20);
+    for (int i = 0; i < r->messages[message].part_count; i++)
+        found[i] = "taiv"[part_of(r, message, i)->kind];
+    assert_string_equal(found, expected);
+}
+
+static void check_media(const struct record *r, int i, enum record_media_kind kind, const char *uri,
+                        int same_as)
+{
+    assert_true(i < r->media_count);
+    assert_int_equal(r->media[i].kind, kind);
+    assert_int_equal(r->media[i].same_as, same_as);
+    assert_string_equal(r->media[i].uri, uri);
+    assert_ptr_equal(record_file(r, i), &r->media[same_as >= 0 ? same_as : i]);
+}
+
+static void test_record__captions_and_questions(void **state)
+{
+    (void)state;
+    struct record r = parse_with("{\"image\": \"a.jpg\", \"text\": \"a red circle\"}", "Caption.");
+    check_parts(&r, 0, "it");
+    check_media(&r, 0, RECORD_IMAGE, "data/a.jpg", -1);
+    assert_string_equal(part_of(&r, 0, 1)->text, "Caption.");
+    assert_string_equal(part_of(&r, 1, 0)->text, "a red circle");
+    record_release(&r);
+    r = parse("{\"images\": [\"a.jpg\", {\"path\": \"b.png\"}], \"prompt\": \"Which is larger?\","
+              " \"completion\": \"The second.\"}");
+    check_parts(&r, 0, "iit");
+    check_media(&r, 1, RECORD_IMAGE, "data/b.png", -1);
+    assert_string_equal(part_of(&r, 1, 0)->text, "The second.");
+    record_release(&r);
+    r = parse("{\"image\": [\"data:image/png;base64,Zm9v\"], \"prompt\": \"What?\"}");
+    check_parts(&r, 0, "it");
+    assert_int_equal(r.message_count, 1);
+    assert_memory_equal(r.media[0].bytes, "foo", 3);
+    assert_string_equal(r.media[0].name, "image 1");
+    record_release(&r);
+    r = parse("{\"audio\": \"a.wav\", \"prompt\": \"Who speaks?\", \"completion\": \"A child.\"}");
+    check_parts(&r, 0, "at");
+    assert_string_equal(part_of(&r, 1, 0)->text, "A child.");
+    record_release(&r);
+}
+
+static void test_record__sound_beside_pictures(void **state)
+{
+    (void)state;
+    struct record r = parse("{\"audio\": [\"a.wav\", \"b.wav\"], \"image\": \"a.jpg\","
+                            " \"text\": \"t\", \"prompt\": \"p\"}");
+    check_parts(&r, 0, "iaat");
+    check_media(&r, 0, RECORD_IMAGE, "data/a.jpg", -1);
+    check_media(&r, 2, RECORD_AUDIO, "data/b.wav", -1);
+    assert_int_equal(record_count(&r, RECORD_AUDIO), 2);
+    record_release(&r);
+    /* A video and its sound: one file, or two. */
+    r = parse("{\"video\": \"a.mp4\", \"sound\": true, \"text\": \"t\"}");
+    check_parts(&r, 0, "va");
+    check_media(&r, 0, RECORD_VIDEO, "data/a.mp4", -1);
+    check_media(&r, 1, RECORD_AUDIO, "data/a.mp4", 0);
+    record_release(&r);
+    r = parse("{\"video\": \"a.mp4\", \"sound\": false, \"audio\": \"a.wav\", \"text\": \"t\"}");
+    check_parts(&r, 0, "va");
+    check_media(&r, 1, RECORD_AUDIO, "data/a.wav", -1);
+    record_release(&r);
+    r = parse("{\"video\": \"a.mp4\", \"audio\": \"./a.mp4\", \"text\": \"t\"}");
+    assert_int_equal(r.media[1].same_as, -1);
+    record_release(&r);
+    r = parse("{\"video\": \"a.mp4\", \"audio\": \"a.mp4\", \"text\": \"t\"}");
+    check_media(&r, 1, RECORD_AUDIO, "data/a.mp4", 0);
+    record_release(&r);
+    /* Columns of a table are texts. */
+    r = parse("{\"videos\": [\"a.mp4\", \"b.mov\", \"a.mp4\"], \"sound\": \"true\"}");
+    check_parts(&r, 0, "vavava");
+    check_media(&r, 3, RECORD_AUDIO, "data/b.mov", 2);
+    check_media(&r, 4, RECORD_VIDEO, "data/a.mp4", 0);
+    check_media(&r, 5, RECORD_AUDIO, "data/a.mp4", 0);
+    record_release(&r);
+    /* A remark of somebody else's. */
+    r = parse("{\"audio\": \"a.wav\", \"text\": \"t\", \"sound\": \"dog\", \"round\": 3,"
+              " \"video_url\": \"x\", \"video_id\": \"y\", \"image_width\": 3}");
+    check_parts(&r, 0, "a");
+    record_release(&r);
+}
+
+static void test_record__media_in_any_turn(void **state)
+{
+    (void)state;
+    struct record r = parse(
+        "{\"messages\": [{\"role\": \"user\", \"content\": ["
+        "{\"type\": \"image\", \"image\": \"a.jpg\"}, {\"type\": \"text\", \"text\": \"and\"},"
+        "{\"type\": \"image_url\", \"image_url\": {\"url\": \"data:image/png;base64,Zm9v\"}},"
+        "{\"type\": \"input_image\", \"image_url\": \"gs://b/c.webp\", \"detail\": \"high\"},"
+        "{\"image\": \"a.jpg\"}]},"
+        "{\"role\": \"assistant\", \"content\": [\"here:\", {\"image\": \"b.png\"}]},"
+        "{\"role\": \"user\", \"content\": [{\"type\": \"video\", \"video\": \"v.mp4\","
+        " \"sound\": true}, {\"type\": \"video_url\", \"video_url\": {\"url\": \"w.mov\"}},"
+        "{\"type\": \"audio\", \"path\": \"w.mov\"}, {\"type\": \"video\", \"path\": \"x.mp4\"},"
+        "{\"type\": \"input_video\", \"input_video\": {\"data\": \"YmFy\"}, \"sound\": true},"
+        "\"well?\"]}]}");
+    assert_int_equal(r.message_count, 3);
+    check_parts(&r, 0, "itiii");
+    check_parts(&r, 1, "ti");
+    check_parts(&r, 2, "vavavvat");
+    assert_int_equal(r.media_count, 12);
+    check_media(&r, 0, RECORD_IMAGE, "data/a.jpg", -1);
+    assert_memory_equal(r.media[1].bytes, "foo", 3);
+    check_media(&r, 2, RECORD_IMAGE, "gs://b/c.webp", -1);
+    check_media(&r, 3, RECORD_IMAGE, "data/a.jpg", 0);
+    check_media(&r, 4, RECORD_IMAGE, "data/b.png", -1);
+    check_media(&r, 6, RECORD_AUDIO, "data/v.mp4", 5);
+    check_media(&r, 8, RECORD_AUDIO, "data/w.mov", 7);
+    assert_int_equal(r.media[11].kind, RECORD_AUDIO);
+    assert_int_equal(r.media[11].same_as, 10);
+    assert_memory_equal(record_file(&r, 11)->bytes, "bar", 3);
+    for (int i = 0; i < 5; i++)
+        if (part_of(&r, 0, i)->kind != CHAT_TEXT)
+            assert_int_equal(part_of(&r, 0, i)->media, i == 0 ? 0 : i - 1);
+    record_release(&r);
+    r = parse(
+        "{\"images\": [\"a.png\", \"b.png\"], \"video\": \"c.mp4\", \"audios\": [], \"messages\": ["
+        "{\"role\": \"user\", \"content\": [{\"type\": \"image\"}, {\"type\": \"video\"}]},"
+        "{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}");
+    check_parts(&r, 0, "iv");
+    check_media(&r, 2, RECORD_IMAGE, "data/b.png", -1);
+    record_release(&r);
+}
+
+/* Every record in docs/data.md is one. */
+static void test_record__examples_of_the_docs(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char *docs = file_read("docs/data.md", 1 << 20, NULL, &e);
+    assert_ok(e);
+    int count = 0, turns = 0;
+    for (char *block = docs; (block = strstr(block, "```json\n"));) {
+        char *at = block + 8, *end = strstr(at, "```");
+        assert_non_null(end);
+        json_error_t where;
+        for (json_t *o; (o = json_loadb(at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK, &where));) {
+            struct record r;
+            int failed = record_of_json(&r, o, &(struct record_place){.where = "docs/data.md"}, &e);
+            assert_ok(e);
+            assert_int_equal(failed, 0);
+            turns += r.message_count;
+            record_release(&r);
+            at += where.position;
+            count++;
+        }
+        assert_int_equal(strspn(at, "\n"), end - at);
+        block = end;
+    }
+    assert_int_equal(count, 12);
+    assert_int_equal(turns, 11 * 2 + 6);
+    free(docs);
+}
+
+static void test_record__of_files(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct record r;
+    char image[] = "a.png", video[] = "b.mp4", clip[] = "c.wav", bad[] = "\xff";
+    char *images[] = {image, image}, *videos[] = {video}, *clips[] = {clip}, *bads[] = {bad};
+    struct record_files files = {.images = images,
+                                 .image_count = 2,
+                                 .videos = videos,
+                                 .video_count = 1,
+                                 .clips = clips,
+                                 .clip_count = 1,
+                                 .has_sound = true};
+    assert_int_equal(record_of_files(&r, &files, "What?", &e), 0);
+    check_parts(&r, 0, "iivaat");
+    check_media(&r, 1, RECORD_IMAGE, "./a.png", 0);
+    check_media(&r, 3, RECORD_AUDIO, "./b.mp4", 2);
+    check_media(&r, 4, RECORD_AUDIO, "./c.wav", -1);
+    assert_string_equal(r.where, "a.png");
+    record_release(&r);
+    assert_int_equal(record_of_files(&r, &(struct record_files){.image_count = 0}, "Hi", &e), 0);
+    check_parts(&r, 0, "t");
+    record_release(&r);
+    files.images = bads;
+    assert_int_equal(record_of_files(&r, &files, NULL, &e), -1);
+    assert_err(e, ERR_DATA, "not UTF-8");
+}
+
+/* What would be left out or taken for something else. */
+static void test_record__refuses_bad_media(void **state)
+{
+    (void)state;
+    check_bad("{\"image\": 5, \"text\": \"a\"}",
+              "\"image\": expected a file name, found an integer");
+    check_bad("{\"images\": \"a.png\", \"text\": \"a\"}", "\"images\": expected an array");
+    check_bad("{\"images\": [\"a.png\", null], \"text\": \"a\"}",
+              "\"images\": expected a file name");
+    check_bad("{\"image\": {\"width\": 3}, \"text\": \"a\"}", "an object without \"path\"");
+    check_bad("{\"image\": [], \"text\": \"a\"}", "\"image\": an empty list");
+    check_bad("{\"image\": \"a\", \"images\": [\"b\"], \"text\": \"a\"}",
+              "\"image\" beside \"images\"");
+    check_bad("{\"image\": \"a\", \"completion\": \"a\"}", "\"completion\" beside \"image\"");
+    check_bad("{\"image\": \"a\", \"prompt\": \"p\", \"text\": \"a\", \"completion\": \"a\"}",
+              "\"completion\" beside \"text\"");
+    check_bad("{\"image\": \"data:image/png;base64,\", \"text\": \"a\"}", "holds no bytes");
+    check_bad("{\"video\": \"a\", \"sound\": true, \"audio\": \"b\"}",
+              "\"sound\" beside \"audio\"");
+    check_bad("{\"image\": \"a\", \"sound\": true, \"text\": \"b\"}",
+              "\"sound\" without \"video\"");
+    check_bad("{\"video\": \"a\", \"sound\": 1, \"text\": \"b\"}",
+              "\"sound\": expected true or false, found an integer");
+    check_bad("{\"video\": \"a\", \"sond\": true, \"text\": \"b\"}",
+              "\"sond\" looks like \"sound\"");
+    check_bad("{\"imgae\": \"a\", \"text\": \"b\"}", "\"imgae\" looks like \"image\"");
+    check_bad("{\"image_path\": \"a\", \"text\": \"b\"}", "\"image_path\" looks like \"image\"");
+    check_bad("{\"image_url\": \"a\", \"text\": \"b\"}", "\"image_url\" looks like \"image\"");
+    check_bad("{\"audio\": \"a\", \"image_file\": \"b\"}", "\"image_file\" looks like \"image\"");
+    check_bad("{\"image\": \"a\", \"audio_url\": \"b\"}", "\"audio_url\" looks like \"audio\"");
+    check_bad("{\"video_file\": \"a\", \"prompt\": \"b\"}", "\"video_file\" looks like \"video\"");
+#define USER(parts) "{\"messages\": [{\"role\": \"user\", \"content\": [" parts "]}]"
+    check_bad(USER("{\"type\": \"video\"}") "}",
+              "messages[0]: content[0]: a video part without a file: needs \"video\" or \"path\"");
+    check_bad(USER("{\"type\": \"image\", \"image\": 7}") "}",
+              "content[0]: \"image\": expected a file name, found an integer");
+    check_bad(USER("{\"type\": \"input_image\", \"input_image\": {\"data\": \"?\"}}") "}",
+              "\"input_image\": not base64");
+    check_bad(USER("{\"image\": \"a\", \"sound\": true}") "}", "\"sound\" in an image part");
+    check_bad(USER("{\"audio\": \"a\", \"sound\": true}") "}", "\"sound\" in an audio part");
+    check_bad(USER("{\"type\": \"video\", \"video\": \"a\", \"sound\": 1}") "}",
+              "expected true or false");
+    check_bad(USER("{\"type\": \"video\", \"video\": \"a\", \"sounds\": true}") "}",
+              "looks like \"sound\"");
+    check_bad(USER("{\"type\": \"video\", \"video\": \"a\", \"audio\": \"b\"}") "}",
+              "\"audio\" in a video part");
+    check_bad(USER("\"a\"") ", \"images\": [\"a.png\"]}",
+              "\"images\" has 1 file, the messages take 0");
+    check_bad(USER("\"a\"") ", \"image\": \"a.png\"}",
+              "\"image\" beside \"messages\" in which no part is an image");
+    check_bad(USER("{\"image\": \"a\"}") ", \"image\": \"a.png\"}",
+              "\"image\" has 1 file, the messages take 0");
+    check_bad(USER("{\"video\": \"a\"}") ", \"sound\": true}", "\"sound\" beside \"messages\"");
+    check_bad(USER("{\"type\": \"image\"}") ", \"imags\": [\"a\"]}",
+              "an image part without a file");
+    check_bad(USER("\"a\"") ", \"imags\": [\"a\"]}", "\"imags\" looks like \"images\"");
+    check_bad(USER("{\"type\": \"image\"}") ", \"image\": \"a\", \"images\": [\"a\"]}",
+              "\"image\" beside \"images\"");
+    char *line = xstrdup("{\"text\": \"a\", \"images\": [\"0\"");
+    for (int i = 0; i < RECORD_MEDIA_MAX; i++) {
+        char *longer = xasprintf("%s,\"%d\"", line, i);
+        free(line);
+        line = longer;
+    }
+    char *whole = xasprintf("%s]}", line);
+    check_bad(whole, "more than 256 clips, images and videos");
+    free(whole);
+    free(line);
+}
+
 /* ----------------------------------------------------- columns and patches -- */
 
 static json_t *json_of(const char *text)
@@ -261,6 +524,10 @@ static void test_record__patches_give_other_texts(void **state)
     check_reference("{\"id\": 8, \"audio\": \"a.wav\", \"text\": \"x\"}", p, "x");
     check_reference("{\"audio\": \"a.wav\", \"text\": \"x\"}", p, "x");
     check_reference("{\"id\": 7, \"text\": \"x\"}", p, "better");
+    check_reference("{\"id\": 7, \"image\": \"a.png\", \"prompt\": \"q\", \"completion\": \"x\"}",
+                    p, "better");
+    check_reference("{\"id\": 7, \"image\": \"a.png\", \"prompt\": \"q\", \"text\": \"x\"}", p,
+                    "better");
     check_reference("{\"id\": 7, \"prompt\": \"a\", \"completion\": \"x\"}", p, "better");
     check_reference("{\"id\": 7, \"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
                     "{\"role\": \"assistant\", \"content\": [{\"text\": \"x\"}, \"y\"]}]}",
@@ -310,6 +577,36 @@ static void test_record__facts_of_texts_and_durations(void **state)
                  &place);
     assert_int_equal(f.length, 3);
     assert_int_equal(f.media_count, 3);
+    assert_int_equal(f.clip_count, 3);
+    f = facts_of(
+        "{\"image\": [\"a\", \"b\"], \"audio\": \"c\", \"text\": \"1234\", \"prompt\": \"1234\"}",
+        &place);
+    assert_int_equal(f.length, 2 + 2 * RECORD_IMAGE_TOKENS);
+    assert_int_equal(f.image_count, 2);
+    assert_int_equal(f.clip_count, 1);
+    assert_int_equal(f.media_count, 3);
+    f = facts_of(
+        "{\"video\": \"a\", \"sound\": true, \"prompt\": \"1234\", \"completion\": \"1234\","
+        " \"duration\": 2}",
+        &place);
+    assert_int_equal(f.length, 2 + RECORD_VIDEO_TOKENS + 50);
+    assert_int_equal(f.video_count, 1);
+    assert_int_equal(f.clip_count, 1);
+    assert_near(f.seconds, 2, 0);
+    /* Seconds without sound. */
+    f = facts_of("{\"video\": \"a\", \"text\": \"1234\", \"duration\": 2}", &place);
+    assert_int_equal(f.length, 1 + RECORD_VIDEO_TOKENS);
+    assert_near(f.seconds, 0, 0);
+    f = facts_of(
+        "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}, {\"type\":"
+        " \"video\", \"path\": \"v\", \"sound\": true}, {\"image_url\": {\"url\": "
+        "\"data:;base64,AAAAAAAA\"}},"
+        "{\"type\": \"image\"}, \"1234\"]}], \"images\": [\"a\"]}",
+        &place);
+    assert_int_equal(f.image_count, 2);
+    assert_int_equal(f.video_count, 1);
+    assert_int_equal(f.clip_count, 1);
+    assert_int_equal(f.length, 1 + 2 * RECORD_IMAGE_TOKENS + RECORD_VIDEO_TOKENS);
     f = facts_of("{\"duration\": 1e30, \"text\": \"1234\"}", &place);
     assert_int_equal(f.length, 1);
     f = facts_of("{\"text\": 5, \"messages\": 7, \"id\": [], \"audio\": {}}", &place);
@@ -388,7 +685,6 @@ static void test_record__names_the_keys_it_found(void **state)
               "no usable form, found the keys \"question\", \"answer\"");
     check_bad("{\"mesages\": []}", "unknown key \"mesages\" looks like \"messages\"");
     check_bad("{\"txet\": \"a\"}", "unknown key \"txet\" looks like \"text\"");
-    check_bad("{\"image\": \"a.png\", \"text\": \"b\"}", "\"image\" is not supported");
 }
 
 /* A clip or a text must not be left out silently. */
@@ -427,7 +723,7 @@ static void test_record__names_wrong_values(void **state)
               "unknown role \"tool\"");
     check_bad("{\"messages\": [{\"role\": \"user\"}]}", "content: expected a string or a list");
     check_bad("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}",
-              "messages[0]: content[0]: parts of type \"image\" are not supported");
+              "messages[0]: content[0]: an image part without a file: needs \"image\" or \"path\"");
     check_bad("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"smell\"}]}]}",
               "unknown part type \"smell\"");
     check_bad("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\"}]}]}",
@@ -460,6 +756,12 @@ int main(void)
         cmocka_unit_test(test_record__transcript),
         cmocka_unit_test(test_record__completion_and_text),
         cmocka_unit_test(test_record__of_clip),
+        cmocka_unit_test(test_record__captions_and_questions),
+        cmocka_unit_test(test_record__sound_beside_pictures),
+        cmocka_unit_test(test_record__media_in_any_turn),
+        cmocka_unit_test(test_record__examples_of_the_docs),
+        cmocka_unit_test(test_record__of_files),
+        cmocka_unit_test(test_record__refuses_bad_media),
         cmocka_unit_test(test_record__columns_are_renamed_all_at_once),
         cmocka_unit_test(test_record__patches_give_other_texts),
         cmocka_unit_test(test_record__facts_of_texts_and_durations),

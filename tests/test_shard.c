@@ -260,7 +260,7 @@ static void test_shard__makes_a_record_of_members(void **state)
     tar_add(&t, "a/1.flac", "x");
     tar_add(&t, "a/1.txt", "\xef\xbb\xbfhello\r\n");
     tar_add(&t, "a/1.lang", "en\n");
-    tar_add(&t, "a/1.jpg", "x");
+    tar_add(&t, "a/1.pdf", "x");
     check_merged("{\"audio\":\"a/1.flac\",\"id\":\"a/1\",\"language\":\"en\",\"text\":\"hello\"}");
     tar_add(&t, "1.json",
             "{\"text\": \"own\", \"id\": 5, \"audio\": \"b.wav\", \"language\": null}");
@@ -289,6 +289,44 @@ static void test_shard__makes_a_record_of_members(void **state)
     tar_add(&t, "1.flac", "x");
     check_merged("{\"audio\":\"1.flac\",\"id\":\"1\",\"messages\":[{\"content\":\"hi\","
                  "\"role\":\"user\"}]}");
+}
+
+static void test_shard__makes_records_of_pictures_and_videos(void **state)
+{
+    (void)state;
+    tar_add(&t, "1.txt", "hello");
+    tar_add(&t, "1.flac", "x");
+    tar_add(&t, "1.big.JPEG", "x");
+    check_merged("{\"audio\":\"1.flac\",\"id\":\"1\",\"image\":\"1.big.JPEG\",\"text\":\"hello\"}");
+    tar_add(&t, "1.txt", "hello");
+    tar_add(&t, "1.mp4", "x");
+    check_merged("{\"id\":\"1\",\"text\":\"hello\",\"video\":\"1.mp4\"}");
+    /* A .webm is sound, unless the json says what else it is. */
+    tar_add(&t, "1.webm", "x");
+    check_merged("{\"audio\":\"1.webm\",\"id\":\"1\"}");
+    tar_add(&t, "1.json", "{\"video\": \".mp4\", \"sound\": true}");
+    tar_add(&t, "1.mp4", "x");
+    tar_add(&t, "1.jpg", "a thumbnail");
+    check_merged("{\"id\":\"1\",\"sound\":true,\"video\":\".mp4\"}");
+    tar_add(&t, "1.json", "{\"audio\": \"1.mp4\"}");
+    tar_add(&t, "1.mp4", "x");
+    check_merged("{\"audio\":\"1.mp4\",\"id\":\"1\"}");
+    /* As many as there are places for. */
+    tar_add(&t, "1.json",
+            "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"},"
+            "{\"type\": \"audio\", \"audio\": \".wav\"}, {\"type\": \"image\"}]}]}");
+    tar_add(&t, "1.0.png", "x");
+    tar_add(&t, "1.1.webp", "x");
+    tar_add(&t, "1.wav", "x");
+    struct err e;
+    char *text = merged(&e);
+    assert_ok(e);
+    assert_non_null(strstr(text, "\"images\":[\"1.0.png\",\"1.1.webp\"]"));
+    assert_null(strstr(text, "audios"));
+    free(text);
+    tar_add(&t, "1.0.png", "x");
+    tar_add(&t, "1.1.webp", "x");
+    check_not_merged("\"1.0.png\" and \"1.1.webp\" in one sample");
 }
 
 static void test_shard__says_what_is_wrong_with_a_sample(void **state)
@@ -601,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_shard__refuses_what_is_no_plain_file),
         cmocka_unit_test(test_shard__refuses_a_cut_archive),
         cmocka_unit_test(test_shard__makes_a_record_of_members),
+        cmocka_unit_test(test_shard__makes_records_of_pictures_and_videos),
         cmocka_unit_test(test_shard__says_what_is_wrong_with_a_sample),
         cmocka_unit_test(test_shard__finds_members),
         cmocka_unit_test(test_shard__records_know_their_members),

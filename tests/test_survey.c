@@ -115,6 +115,53 @@ static void test_survey__without_opening_clips(void **state)
     free(path);
 }
 
+/* Pictures and videos are opened, too, and the sound of videos. */
+static void test_survey__pictures_and_videos(void **state)
+{
+    (void)state;
+    kit_write_picture(&kit, "a.png", 60, 40, 1);
+    kit_write_picture(&kit, "same.png", 60, 40, 1);
+    kit_copy(&kit, "film.mp4", "tests/data/audio/film.mp4");
+    kit_copy(&kit, "silent.mp4", "tests/data/audio/silent_film.mp4");
+    free(write_text("broken.png", "\x89PNG no picture"));
+    char *path = write_text("pictures.jsonl",
+                            "{\"image\": [\"a.png\", \"a.png\"], \"text\": \"one\"}\n"
+                            "{\"image\": \"same.png\", \"text\": \"two\", \"duration\": 9}\n"
+                            "{\"video\": \"film.mp4\", \"sound\": true, \"text\": \"three\"}\n"
+                            "{\"image\": \"broken.png\", \"text\": \"four\"}\n"
+                            "{\"video\": \"silent.mp4\", \"sound\": true, \"text\": \"five\"}\n"
+                            "{\"video\": \"broken.png\", \"text\": \"six\"}\n"
+                            "{\"image\": \"missing.png\", \"text\": \"seven\"}\n");
+    struct manifest m = open_files(&path, 1, NULL);
+    for (int has_model = 0; has_model < 2; has_model++) {
+        struct survey s;
+        take(&s, &m, true, has_model);
+        assert_int_equal(s.records, 7);
+        assert_int_equal(s.images, 3);
+        assert_int_equal(s.videos, 1);
+        assert_int_equal(s.clips, 1);
+        assert_int_equal(s.misstated, 0);
+        assert_true(s.seconds > 0.3 && s.seconds < 0.6);
+        assert_int_equal(s.same_clip_count, 1);
+        assert_int_equal(s.bad_records, 4);
+        assert_bad(&s, 0, NULL, "broken.png");
+        assert_bad(&s, 1, NULL, "silent.mp4: no audio stream");
+        assert_bad(&s, 2, NULL, "broken.png");
+        assert_bad(&s, 3, NULL, "missing.png");
+        survey_release(&s);
+    }
+    struct survey quick;
+    take(&quick, &m, false, false);
+    assert_int_equal(quick.images, 5);
+    assert_int_equal(quick.videos, 3);
+    assert_int_equal(quick.clips, 2);
+    assert_int_equal(quick.unknown, 2);
+    assert_near(quick.seconds, 0, 0);
+    survey_release(&quick);
+    manifest_release(&m);
+    free(path);
+}
+
 static void test_survey__shards(void **state)
 {
     (void)state;
@@ -175,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_survey__all_that_is_wrong),
         cmocka_unit_test(test_survey__without_opening_clips),
+        cmocka_unit_test(test_survey__pictures_and_videos),
         cmocka_unit_test(test_survey__shards),
         cmocka_unit_test(test_survey__more_duplicates_than_are_kept),
     };

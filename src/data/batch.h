@@ -2,6 +2,10 @@
  * side.
  *
  *     B rows   T tokens a row   N clips   F frames a clip   M mel bins   R targets
+ *     I pictures (images, and frames of videos)   J patches a picture   E numbers a patch
+ *
+ * A row holds one record, or several behind each other when records are packed: its segments.
+ * Clips, pictures and records [S] keep the order of loading, packed or not.
  */
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
@@ -18,9 +22,24 @@ struct batch {
     int slots;                 /* soft tokens the audio tower makes of F frames */
     float *mel;                /* [N,F,M] */
     uint8_t *frame_valid;      /* [N,F] 1 where a frame is real */
-    int32_t *soft;             /* [B,T] -1 for text, else clip * slots + k: which soft token
-                                  takes the place; NULL when N is 0 */
+    uint64_t *clip_keys;       /* [N] the same for the same sound in every epoch; 0: unknown */
 
+    int pictures, patches, patch_numbers;   /* I, J, E; none when I is 0 */
+    int picture_slots;         /* soft tokens that J patches make */
+    uint8_t *pixels;           /* [I,J,E] levels 0 .. 255; 0 for padding */
+    int32_t *patch_at;         /* [I,J,2] x and y of each patch; -1 for padding */
+    uint64_t *picture_keys;    /* [I] as clip_keys */
+
+    int32_t *soft;             /* [B,T] -1 for text, else which soft token takes the place: clip *
+                                  slots + k, or N * slots + picture * picture_slots + k; NULL when
+                                  there are no media */
+
+    int segments;              /* the most records in a row; 1 when nothing is packed */
+    int32_t *segment;          /* [B,T] from 0 on, the padding behind in one of its own; NULL when
+                                  `segments` is 1 */
+    int32_t *position;         /* [B,T] counted from the segment's start; NULL likewise */
+
+    /* Targets are in the order of rows and tokens.  The first token of a record is none. */
     int targets;               /* R, padded to a bucket */
     int32_t *target_rows;      /* [R] b * T + t - 1: the position whose logits predict token t */
     int32_t *target_ids;       /* [R] the token to predict */
@@ -29,11 +48,15 @@ struct batch {
     int64_t supervised;        /* targets that count: the sum of the weights */
     int64_t total;             /* real tokens, soft ones included */
     double audio_s;            /* seconds of sound in the batch */
-    char **ids;                /* [B] the records' names: their "id", else "file:line" */
-    uint8_t *has_ids;          /* [B] 1 where that is the record's own "id" */
-    int64_t *records;          /* [B] their numbers in the order of loading, -1 for none */
-    char **references;         /* [B] for generation: the text to compare with, or NULL */
-    int32_t *row_of_target;    /* [R] the row of each target, for per-record losses */
+    int records_count;         /* S: B, or more when records are packed */
+    char **ids;                /* [S] the records' names: their "id", else "file:line" */
+    uint8_t *has_ids;          /* [S] 1 where that is the record's own "id" */
+    int64_t *records;          /* [S] their numbers in the order of loading, -1 for none */
+    int32_t *record_rows;      /* [S] where each record lies: these `record_lengths` tokens ... */
+    int32_t *record_starts;    /* [S] ... of this row from here on */
+    int32_t *record_lengths;   /* [S] */
+    char **references;         /* [S] for generation: the text to compare with, or NULL */
+    int32_t *record_of_target; /* [R] the record of each target, for per-record losses */
 };
 
 /* Free what the batch holds; the struct itself is the caller's.  Safe on a zeroed struct. */

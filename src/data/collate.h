@@ -6,7 +6,10 @@
 #include "data/sample.h"
 
 /* Make a batch of `count` samples, in this order.  The samples stay the caller's; their
- * references and names are copied.  A count of 0 gives an empty batch. */
+ * references and names are copied.  A count of 0 gives an empty batch.
+ *
+ * With the format's `pack_tokens`, samples for training share rows (batch.h): the longest first,
+ * each into the first row that has room for it.  Samples for generation have a row each, always. */
 void collate(struct batch *b, const struct data_format *f, const struct sample *samples, int count);
 
 #endif

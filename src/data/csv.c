@@ -196,6 +196,16 @@ static json_t *read_number(const char *field)
     return v;
 }
 
+/* Keys whose values are lists (record.h).  A file may be called "[1] a.wav": others are texts. */
+static bool is_list(const char *name)
+{
+    static const char *const lists[] = {"messages", "audios", "images", "videos"};
+    size_t i = 0;
+    while (i < sizeof lists / sizeof *lists && strcmp(name, lists[i]) != 0)
+        i++;
+    return i < sizeof lists / sizeof *lists;
+}
+
 static json_t *value_of(const char *name, const char *field, struct err *e)
 {
     json_t *v = NULL;
@@ -206,7 +216,7 @@ static json_t *value_of(const char *name, const char *field, struct err *e)
             err_set(e, ERR_DATA, "\"%s\": \"%.40s\" is not a number", name, field);
         return v;
     }
-    if (is_json && (strcmp(name, "messages") == 0 || strcmp(name, "audios") == 0)) {
+    if (is_json && is_list(name)) {
         json_error_t at;
         v = json_loads(field, JSON_REJECT_DUPLICATES, &at);
         if (!v)

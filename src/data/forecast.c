@@ -115,7 +115,7 @@ static bool is_deleted(const struct manifest *m, const char *id)
     return m->options.patch && id && *id && patch_find(m->options.patch, id).is_deleted;
 }
 
-/* How large is a clip that lies elsewhere?  Some are asked for; when one cannot be told, none
+/* How large is a media file that lies elsewhere?  Some are asked for; when one cannot be told, none
  * is. */
 static void ask_size(const struct manifest *m, const char *uri, struct tally *t)
 {
@@ -136,11 +136,11 @@ static void ask_size(const struct manifest *m, const char *uri, struct tally *t)
     object_release(&o);
 }
 
-static void count_clips(const struct manifest *m, const struct record *r, struct tally *t)
+static void count_files(const struct manifest *m, const struct record *r, struct tally *t)
 {
     for (int i = 0; i < r->media_count; i++) {
         const char *uri = r->media[i].uri;
-        if (!uri || source_local_path(uri))
+        if (!uri || r->media[i].same_as >= 0 || source_local_path(uri))
             continue;
         t->elsewhere++;
         note_store(&t->store, uri);
@@ -159,11 +159,12 @@ static void tally_line(const struct manifest *m, int64_t line, struct tally *t)
         return;
     if (is_deleted(m, r.id)) {
         t->deleted++;
-    } else if (r.media_count > 0) {
-        t->with_sound++;
-        t->unknown += r.seconds <= 0;
-        t->seconds += r.seconds;
-        count_clips(m, &r, t);
+    } else {
+        bool has_sound = record_count(&r, RECORD_AUDIO) > 0;
+        t->with_sound += has_sound;
+        t->unknown += has_sound && r.seconds <= 0;
+        t->seconds += has_sound ? r.seconds : 0;
+        count_files(m, &r, t);
     }
     record_release(&r);
 }
@@ -382,9 +383,9 @@ static float seconds_of(struct maker *k, const struct record_ref *ref)
     if (json)
         record_facts(&facts, json, &place);
     json_decref(json);
-    k->with_sound += facts.media_count > 0;
-    k->unknown += facts.media_count > 0 && facts.seconds <= 0;
-    return facts.media_count > 0 ? facts.seconds : 0;
+    k->with_sound += facts.clip_count > 0;
+    k->unknown += facts.clip_count > 0 && facts.seconds <= 0;
+    return facts.clip_count > 0 ? facts.seconds : 0;
 }
 
 static void measure_window(struct maker *k, const struct plan_window *w)

@@ -20,7 +20,7 @@ enum {
     FORECAST_SHARDS = 256,                /* the same for shards that can be looked into */
     FORECAST_WINDOWS = 200,               /* whose batches are measured ... */
     FORECAST_RECORDS = 200000,            /* ... and how many records in them */
-    FORECAST_STATS = 16,                  /* clips that lie elsewhere whose size is asked for */
+    FORECAST_STATS = 16,                  /* media files elsewhere whose size is asked for */
 };
 
 struct forecast_options {
@@ -40,8 +40,8 @@ struct forecast_source {
     double share;                         /* part of the records of an epoch */
     double seconds;                       /* of sound, once ... */
     double known;                         /* ... of this part of the records with sound */
-    struct forecast_fetch shards, clips;  /* in one pass through the source; clips that lie alone
-                                             in a store, their bytes 0 when not known */
+    struct forecast_fetch shards, clips;  /* in one pass through the source; media files that lie
+                                             alone in a store, their bytes 0 when not known */
     struct forecast_fetch tables;         /* and indexes: once a run */
     double lists;                         /* requests for lists of names, once a run */
 };

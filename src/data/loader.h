@@ -20,9 +20,9 @@
  * One thread opens windows, one ahead of the window in use: has their shards spooled, and plans
  * them.  The others make samples, in the order of the plan, a step's samples side by side; at most
  * as many as there are cores compute at once, further ones wait for media that are fetched one by
- * one.  What samples and finished batches take is counted before they are begun, and stays within
- * `memory_max`: the sample that everybody waits for always gets in.  A record that alone would need
- * more than half of it is bad.
+ * one.  What samples and finished batches take is counted before they are begun, as nearly as can
+ * be told by then, and stays within `memory_max`: the sample that everybody waits for always gets
+ * in.  A record whose files alone would need more than half of it is bad.
  */
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
@@ -63,15 +63,18 @@ struct loader_step {
     int count;                            /* 0: no good record; the step passes without update */
     int64_t supervised, total;            /* sums over the micro-batches */
     double audio_s;
-    double padding;                       /* part of the mel frames (or tokens) that is padding */
+    int64_t pictures;                     /* images, and frames of videos */
+    int64_t splits;                       /* clips that were cut, since they were too long */
+    double padding;                       /* part of the mel frames that is padding; of the tokens
+                                             when there is no sound, or records are packed */
     char **bad;                           /* [bad_count] records met for the first time as bad: */
-    int bad_count;                        /* "file:line: what is wrong" */
+    int bad_count;                        /* "file:line: what is wrong (what to do)" */
     double waited_s;                      /* how long loader_next had to wait */
 };
 
 /* A bad record, as kept for reports. */
 struct loader_bad {
-    char *text;                           /* "file:line: what is wrong" */
+    char *text;                           /* "file:line: what is wrong (what to do)" */
 };
 
 struct loader;

@@ -4,6 +4,7 @@
  * step that the caller gets next is begun, too, when no other one is being made: then nothing but
  * this step can free memory.  So there is always one that goes on, whatever the sizes.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ enum {
     SAMPLE_BYTES = 64 << 10,              /* that every sample takes: text, tokens, structures */
     SOUND_BYTES_PER_SECOND = 256 << 10,   /* decoded, mixed, resampled: 16 kHz floats, 4 times */
     TOKENS_PER_SECOND = 25,
+    PICTURE_BYTES = 36 << 20,             /* of a photo of 12 million pixels, decoded: there is
+                                             never more than one in a sample at a time */
 };
 
 /* ------------------------------------------------------------------- memory -- */
@@ -45,16 +48,47 @@ static double seconds_of(uint32_t length)
     return (double)length / TOKENS_PER_SECOND;
 }
 
-/* About what a sample takes while it is made, with its place in the batch, which is as long as the
- * longest one's; never more than half of all, which is enough for it to be begun. */
+/* Sound of so many tokens while it is made, with its place in the batch, which is as long as the
+ * longest one's. */
+static int64_t sound_bytes(const struct loader *l, const struct slot *slot, uint32_t length)
+{
+    double seconds = seconds_of(length);
+    if (!l->format.mel)
+        return 0;
+    return (int64_t)(seconds * SOUND_BYTES_PER_SECOND) + feature_bytes(l, seconds) +
+           feature_bytes(l, seconds_of(slot->longest));
+}
+
+/* The patches of a picture of so many tokens. */
+static int64_t patch_bytes(const struct loader *l, int soft_tokens)
+{
+    const struct picture_config *c = l->format.picture;
+    return (int64_t)picture_patches(c, soft_tokens) * picture_patch_numbers(c);
+}
+
+/* Pictures of a record of so many tokens while they are made, with their places in the batch.  What
+ * planning took a picture for becomes what it may have.  Records without room for a picture in
+ * their length have none. */
+static int64_t sight_bytes(const struct loader *l, uint32_t length)
+{
+    const struct picture_config *c = l->format.picture;
+    if (!c || length < RECORD_IMAGE_TOKENS)
+        return 0;
+    double images = (double)c->tokens_max / RECORD_IMAGE_TOKENS;
+    double videos = (double)c->frames_max * c->frame_tokens_max / RECORD_VIDEO_TOKENS;
+    double tokens = (double)length * (images > videos ? images : videos);
+    return PICTURE_BYTES + (int64_t)(2 * tokens * (double)patch_bytes(l, 1));
+}
+
+/* About what a sample takes while it is made: what is known of it is its length and, in a shard,
+ * its bytes.  Never more than half of all, which is enough for it to be begun. */
 static int64_t estimate(const struct loader *l, const struct slot *slot, int i)
 {
     const struct plan_window *w = &slot->window->plan;
-    double seconds = seconds_of(w->lengths[slot->first + i]);
+    uint32_t length = w->lengths[slot->first + i];
+    int64_t sound = sound_bytes(l, slot, length), sight = sight_bytes(l, length);
     int64_t bytes = SAMPLE_BYTES + 2 * member_bytes(&w->records[slot->first + i]);
-    if (l->format.mel)
-        bytes += (int64_t)(seconds * SOUND_BYTES_PER_SECOND) + feature_bytes(l, seconds) +
-                 feature_bytes(l, seconds_of(slot->longest));
+    bytes += sound > sight ? sound : sight;
     return bytes < l->o.memory_max / 2 ? bytes : l->o.memory_max / 2;
 }
 
@@ -66,14 +100,21 @@ static int64_t sample_bytes(const struct loader *l, const struct slot *slot, int
     int bins = l->format.mel ? mel_settings(l->format.mel)->bins : 0;
     for (int k = 0; k < s->clip_count; k++)
         bytes += (int64_t)s->clips[k].frames * bins * (int)sizeof(float);
+    for (int k = 0; k < s->picture_count; k++) {
+        int tokens = s->pictures[k].picture.soft_tokens;
+        int multiple = l->format.patches_multiple > 0 ? l->format.patches_multiple : SAMPLE_PATCHES;
+        bytes += patch_bytes(l, tokens) + patch_bytes(l, tokens + multiple);
+    }
     return bytes + (s->clip_count ? feature_bytes(l, seconds_of(slot->longest)) : 0);
 }
 
 static int64_t batch_bytes(const struct batch *b)
 {
     int64_t cells = (int64_t)b->rows * b->len, frames = (int64_t)b->clips * b->frames;
-    return cells * 8 + frames * (4 * (int64_t)b->bins + 1) + (int64_t)b->targets * 16 +
-           (int64_t)b->rows * 256;
+    int64_t patches = (int64_t)b->pictures * b->patches;
+    return cells * (b->segment ? 16 : 8) + frames * (4 * (int64_t)b->bins + 1) +
+           patches * ((int64_t)b->patch_numbers + 8) + (int64_t)b->targets * 16 +
+           (int64_t)b->records_count * 256;
 }
 
 /* The mutex is locked. */
@@ -113,6 +154,20 @@ static void end_computing(struct loader *l)
     pthread_mutex_unlock(&l->mutex);
 }
 
+/* Count the files of a sample, once they are here: those that lie loose were not known before. */
+static void hold_files(struct loader *l, struct slot *slot, int i, const struct record *r)
+{
+    int64_t bytes = SAMPLE_BYTES;
+    for (int k = 0; k < r->media_count; k++)
+        bytes += r->media[k].bytes ? (int64_t)r->media[k].size : 0;
+    pthread_mutex_lock(&l->mutex);
+    if (bytes > slot->held[i]) {
+        count_bytes(l, bytes - slot->held[i]);
+        slot->held[i] = bytes;
+    }
+    pthread_mutex_unlock(&l->mutex);
+}
+
 /* What came of a sample. */
 enum outcome { MADE, BAD_RECORD, BAD_LUCK };
 
@@ -136,10 +191,10 @@ static enum outcome make_sample(struct loader *l, struct slot *slot, int i, stru
     loader_reader_init(&reader, l, w, ref);
     int failed = manifest_record(l->m, ref, loader_read, &reader, l->format.prompt, &r, e);
     if (!failed) {
-        /* What cannot be heard is not fetched. */
-        failed = l->format.mel && sample_fetch(&l->format, &r, loader_read, &reader, e);
+        failed = sample_fetch(&l->format, &r, loader_read, &reader, e);
         loader_reader_release(&reader);
         if (!failed) {
+            hold_files(l, slot, i, &r);
             begin_computing(l);
             failed = sample_make(s, &l->format, &r, l->o.purpose, e);
             end_computing(l);
@@ -158,10 +213,11 @@ static enum outcome make_sample(struct loader *l, struct slot *slot, int i, stru
 
 /* ----------------------------------------------------------------- one step -- */
 
-/* Parts of a batch that are real, and all of it: frames when there is sound, else tokens. */
-static void measure(const struct batch *b, int64_t *real, int64_t *all)
+/* Parts of a batch that are real, and all of it: frames when there is sound, else tokens; tokens of
+ * rows that are packed, too. */
+static void measure(const struct batch *b, bool is_packed, int64_t *real, int64_t *all)
 {
-    int64_t frames = (int64_t)b->clips * b->frames;
+    int64_t frames = is_packed ? 0 : (int64_t)b->clips * b->frames;
     *all += frames ? frames : (int64_t)b->rows * b->len;
     *real += frames ? 0 : b->total;
     for (int64_t i = 0; i < frames; i++)
@@ -192,7 +248,10 @@ static void finish_step(struct loader *l, struct slot *slot)
         step->total += b->total;
         step->audio_s += b->audio_s;
         slot->bytes += batch_bytes(b);
-        measure(b, &real, &all);
+        step->pictures += b->pictures;
+        for (int k = 0; k < n; k++)
+            step->splits += good[k].split_count;
+        measure(b, l->format.pack_tokens > 0 && l->o.purpose == SAMPLE_TRAIN, &real, &all);
     }
     step->padding = all ? 1 - (double)real / (double)all : 0;
     free(good);
@@ -234,6 +293,16 @@ static struct slot *next_sample(struct loader *l, int64_t *bytes)
     return l->memory + *bytes <= l->o.memory_max || is_awaited ? slot : NULL;
 }
 
+/* What is wrong with a record, and what to do; the caller frees. */
+static char *describe(const struct err *e)
+{
+    struct err whole = *e;
+    if (e->hint[0])
+        snprintf(whole.text, sizeof whole.text, "%.*s (%s)",
+                 (int)(sizeof e->text - sizeof e->hint) - 4, e->text, e->hint);
+    return xstrdup(whole.text);
+}
+
 /* Note what came of a sample; the mutex is locked. */
 static void end_sample(struct loader *l, struct slot *slot, int i, enum outcome outcome,
                        const struct err *e)
@@ -243,7 +312,7 @@ static void end_sample(struct loader *l, struct slot *slot, int i, enum outcome 
     count_bytes(l, real - slot->held[i]);
     slot->held[i] = real;
     if (outcome == BAD_RECORD) {
-        slot->bad[i] = xstrdup(e->text);
+        slot->bad[i] = describe(e);
     } else if (outcome == BAD_LUCK && i < slot->error_at) {
         slot->error = *e;
         slot->error_at = i;

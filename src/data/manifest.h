@@ -127,8 +127,13 @@ int manifest_read_indexes(const struct manifest *m, struct net *net, const int32
 /* Is this a shard that has to be unpacked before anything in it can be read? */
 bool manifest_is_packed(const struct manifest_file *f);
 
-/* Has any of the first `count` records (0: of all) a clip?  Of shards, the first sample of the
- * first one speaks for all.  True when it cannot be told. */
+/* Which kinds of media do any of the first `count` records (0: all) have?  Bits 1 << RECORD_AUDIO
+ * and so on.  Of shards, the first sample of the first one speaks for all; what cannot be told is
+ * taken to be there.  Only kinds in `wanted` are looked for, and only until they are found. */
+unsigned manifest_media(const struct manifest *m, unsigned wanted, int64_t count);
+
 bool manifest_has_sound(const struct manifest *m, int64_t count);
+bool manifest_has_images(const struct manifest *m, int64_t count);
+bool manifest_has_video(const struct manifest *m, int64_t count);
 
 #endif

@@ -5,16 +5,22 @@
  *                                                {"type": "text", "text": "Transcribe."}]},
  *                   {"role": "assistant", "content": "good morning"}]}
  *     {"audio": "a.flac", "text": "good morning"}           also with "prompt", "language"
+ *     {"image": "a.jpg", "text": "a red circle"}            also with "prompt", "audio"
+ *     {"video": "a.mp4", "text": "a door opens"}            also with "prompt", "audio"
  *     {"prompt": "2 + 2 =", "completion": "4"}
  *     {"text": "any text"}
  *
- * An audio part names a file (`audio`, `path`, `url`, or `audio_url: {url}`) or holds one in base64
- * (`input_audio: {data, format}`, or a data: URI).  A part {"type": "audio"} alone takes the next
- * entry of the record's "audios".  Paths are relative to the folder of the JSONL file.  "id" is
- * the record's name.  Other keys are ignored, unless they look like a misspelt one.
+ * A part of audio, image or video names a file (`audio`, `path`, `url`, `uri`, or `audio_url:
+ * {url}`; for the others alike) or holds one in base64 (`input_audio: {data, format}`, or a data:
+ * URI).  A part {"type": "audio"} alone takes the next entry of the record's "audios" ("images",
+ * "videos").  The sound track of a video is an audio part of its own that names the video's file;
+ * `"sound": true` in a video part, or in a record of the short form, puts one behind it.  Paths are
+ * relative to the folder of the JSONL file.  "id" is the record's name.  Other keys are ignored,
+ * unless they look like a misspelt one.
  *
- * The short form with `audio` becomes a user turn (the clip, then the prompt) and an assistant
- * turn (the text).  {prompt, completion} becomes a user and an assistant turn.
+ * The short forms with media become a user turn (images, videos, clips, then the prompt) and an
+ * assistant turn (the text; beside a prompt, "completion" will do, too).  "image", "video" and
+ * "audio" may be lists.  {prompt, completion} becomes a user and an assistant turn.
  */
 #ifndef DATA_RECORD_H
 #define DATA_RECORD_H
@@ -31,12 +37,20 @@ enum {
     RECORD_MESSAGES_MAX = 4096,
     RECORD_PARTS_MAX = 4096,              /* of one message */
     RECORD_MEDIA_MAX = 256,
+    RECORD_IMAGE_TOKENS = 256,            /* what planning takes an image for ... */
+    RECORD_VIDEO_TOKENS = 2048,           /* ... and a video: about 32 frames of 64 */
 };
 
 enum record_kind { RECORD_CHAT, RECORD_TEXT };
 
-/* A clip: a place, the bytes of a file, or a member of the shard that the record is in. */
+enum record_media_kind { RECORD_AUDIO, RECORD_IMAGE, RECORD_VIDEO };
+
+/* A clip, a picture or a video: a place, the bytes of a file, or a member of the shard that the
+ * record is in.  An item that is the same file as an earlier one has the same place, too. */
 struct record_media {
+    enum record_media_kind kind;
+    int same_as;                          /* an earlier item that is the same file, whose bytes
+                                             count for this one, too; -1: none */
     char *uri;                            /* resolved; NULL when one of the others is set */
     void *bytes;
     size_t size;
@@ -64,7 +78,7 @@ struct record {
 struct record_place {
     const char *where;                    /* its name: "train.jsonl:17" */
     const char *dir;                      /* relative paths start here */
-    const char *prompt;                   /* for clips that bring none; NULL or "" for none */
+    const char *prompt;                   /* for media that bring none; NULL or "" for none */
     const struct shard *shard;            /* the shard that it is a sample of, or NULL ... */
     int index;                            /* ... and which one */
     char *const *columns;                 /* [column_count] "text=transcript": our key,
@@ -86,10 +100,13 @@ int record_of_json(struct record *r, json_t *o, const struct record_place *place
 /* What planning needs to know of a record, without its media being opened. */
 struct record_facts {
     char id[256];                         /* "id", "" when it has none (longer ones: their end) */
-    uint32_t length;                      /* about how many tokens: bytes of text, and clips by
-                                             their duration or else their size */
-    float seconds;                        /* "duration" or "audio_seconds", 0: not said */
-    int media_count;                      /* clips named in it */
+    uint32_t length;                      /* about how many tokens: bytes of text, clips by their
+                                             duration or else their size, images and videos by
+                                             RECORD_IMAGE_TOKENS, ... */
+    float seconds;                        /* "duration" or "audio_seconds", 0: not said, or
+                                             there are media without sound only */
+    int media_count;                      /* of all kinds, named in it; soundtracks count */
+    int clip_count, image_count, video_count;
 };
 
 /* Columns are looked up as they are named in `place`, so that `o` may be as it was written; a
@@ -106,6 +123,21 @@ void record_release(struct record *r);
 
 /* The record of a single clip, to be transcribed: a user turn with the clip and the prompt. */
 void record_of_clip(struct record *r, const char *path, const char *prompt);
+
+/* The same of any files, in the order of the short forms; borrowed during the call. */
+struct record_files {
+    char *const *images, *const *videos, *const *clips;
+    int image_count, video_count, clip_count;
+    bool has_sound;                       /* videos bring their sound track */
+};
+int record_of_files(struct record *r, const struct record_files *files, const char *prompt,
+                    struct err *e) MUST_CHECK;
+
+/* The item that holds the bytes of item `i`: itself, or the earlier one that is the same file. */
+const struct record_media *record_file(const struct record *r, int i);
+
+/* How many media of a kind it has; soundtracks are clips. */
+int record_count(const struct record *r, enum record_media_kind kind);
 
 /* The last message when it is the assistant's: what a generated reply is compared with; its text
  * parts joined, the caller frees.  NULL when there is none. */

@@ -1,65 +1,15 @@
 /* sample.c - see sample.h. */
 #include "data/sample.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "data/sample_parts.h"
 #include "data/source.h"
-#include "media/audio.h"
 
-enum {
-    FINEST_RATE = 192000,                 /* of recordings, Hz ... */
-    FINEST_CHANNELS = 8,
-    FINEST_BYTES = 4,                     /* ... a sample and channel */
-    OTHER_BYTES = 16 << 20,               /* pictures and the like in a sound file */
-};
-
-/* ------------------------------------------------------------------ clips -- */
-
-/* Features of a clip's samples. */
-static int make_clip(struct sample_clip *c, const struct data_format *f, const struct audio *a,
-                     struct err *e)
-{
-    const struct mel_config *m = mel_settings(f->mel);
-    double audio_s = (double)a->count / m->rate;
-    if (a->count > m->samples_max)
-        return err_set(e, ERR_DATA, "%.1f s long, the model takes at most %.1f s", audio_s,
-                       (double)m->samples_max / m->rate);
-    int frames = mel_frames_valid(f->mel, a->count);
-    if (frames < 1)
-        return err_set(e, ERR_DATA, "%.4f s are too short for a single frame", audio_s);
-    if (!f->allows_silence && audio_peak(a) < SAMPLE_SILENCE_PEAK)
-        return err_set(e, ERR_DATA, "the clip is silent (%.1f s, all below -60 dB)", audio_s);
-    c->mel = xcalloc((size_t)frames * (size_t)m->bins, sizeof *c->mel);
-    c->frames = frames;
-    c->soft_tokens = mel_soft_tokens(f->mel, frames);
-    c->audio_s = audio_s;
-    mel_compute(f->mel, a->samples, a->count, frames, c->mel);
-    return 0;
-}
-
-static int check_hearing(const struct data_format *f, const struct record *r, struct err *e)
-{
-    if (r->media_count == 0 || f->mel)
-        return 0;
-    err_set(e, ERR_DATA, "%s: the model has no audio tower", r->media[0].name);
-    return err_hint(e, "use a checkpoint that hears, or records without sound");
-}
-
-/* The largest file that a clip can be in: the longest clip, as fine as sound is recorded, and
- * whatever else may lie in the file. */
-static int64_t bytes_max(const struct data_format *f)
-{
-    int64_t most = AUDIO_FILE_BYTES_MAX;
-    if (f->mel) {
-        const struct mel_config *m = mel_settings(f->mel);
-        int64_t sound = m->samples_max / m->rate * FINEST_RATE * FINEST_CHANNELS * FINEST_BYTES;
-        most = sound + OTHER_BYTES;
-    }
-    most = most < AUDIO_FILE_BYTES_MAX ? most : AUDIO_FILE_BYTES_MAX;
-    return f->media_bytes_max > 0 && f->media_bytes_max < most ? f->media_bytes_max : most;
-}
+/* ------------------------------------------------------------------ media -- */
 
 static int fetch_member(struct record_media *media, int64_t most, shard_read_fn read, void *arg,
                         struct err *e)
@@ -83,60 +33,47 @@ static int fetch_member(struct record_media *media, int64_t most, shard_read_fn 
 int sample_fetch(const struct data_format *f, struct record *r, shard_read_fn read, void *arg,
                  struct err *e)
 {
+    /* What cannot be heard or seen is not fetched. */
+    if (f->chat && sample_check_senses(f, r, e))
+        return -1;
     for (int i = 0; i < r->media_count; i++) {
         struct record_media *media = &r->media[i];
-        if (media->bytes)
+        if (media->bytes || record_file(r, i) != media)
             continue;
-        if (media->member && fetch_member(media, bytes_max(f), read, arg, e))
+        int64_t most = sample_bytes_max(f, r, i);
+        if (media->member && fetch_member(media, most, read, arg, e))
             return -1;
         if (media->uri)
-            media->bytes = source_load(f->net, media->uri, bytes_max(f), &media->size, e);
+            media->bytes = source_load(f->net, media->uri, most, &media->size, e);
         if (!media->bytes)
             return -1;
     }
     return 0;
 }
 
-static int decode_clip(struct sample_clip *c, const struct data_format *f,
-                       const struct record_media *media, struct err *e)
-{
-    const struct mel_config *m = mel_settings(f->mel);
-    struct audio_options options = {.seconds_max = (double)m->samples_max / m->rate,
-                                    .rate = m->rate};
-    size_t size = media->size;
-    const void *bytes = media->bytes;
-    void *loaded = NULL;
-    if (!bytes && !media->uri)
-        return err_set(e, ERR_BUG, "%s: was not read from its shard", media->name);
-    if (!bytes)
-        bytes = loaded = source_load(f->net, media->uri, bytes_max(f), &size, e);
-    if (!bytes)
-        return -1;
-    struct audio a;
-    int failed = audio_decode(&a, bytes, size, &options, e);
-    if (!failed)
-        failed = make_clip(c, f, &a, e);
-    audio_release(&a);
-    free(loaded);
-    return failed ? err_in(e, "%s", media->name) : 0;
-}
-
-static int decode_clips(struct sample *s, const struct data_format *f, const struct record *r,
-                        struct err *e)
-{
-    if (check_hearing(f, r, e))
-        return -1;
-    s->clips = xcalloc((size_t)r->media_count + 1, sizeof *s->clips);
-    for (int i = 0; i < r->media_count; i++, s->clip_count++)
-        if (decode_clip(&s->clips[i], f, &r->media[i], e))
-            return -1;
-    return 0;
-}
-
 /* ----------------------------------------------------------------- tokens -- */
 
+/* Messages that are rendered: what is to be generated is none of them. */
+static int count_messages(const struct sample *s, const struct record *r)
+{
+    return r->message_count - (s->reference ? 1 : 0);
+}
+
+/* Media of these messages, which come first in the record's list. */
+static int count_media(const struct sample *s, const struct record *r)
+{
+    int count = r->media_count;
+    if (s->reference) {
+        const struct chat_message *last = &r->messages[r->message_count - 1];
+        for (int i = 0; i < last->part_count; i++)
+            count -= last->parts[i].kind != CHAT_TEXT;
+    }
+    return count;
+}
+
 /* Take over what was rendered. */
-static void take_rendered(struct sample *s, struct chat_rendered *rendered)
+static void take_rendered(struct sample *s, struct chat_rendered *rendered,
+                          const struct sample_media *m)
 {
     s->tokens = rendered->ids.at;
     s->count = rendered->ids.count;
@@ -144,47 +81,126 @@ static void take_rendered(struct sample *s, struct chat_rendered *rendered)
     s->spans = rendered->spans;
     s->span_count = rendered->span_count;
     memset(rendered, 0, sizeof *rendered);
+    s->blocks = xcalloc((size_t)s->span_count + 1, sizeof *s->blocks);
+    for (int i = 0; i < s->span_count; i++)
+        s->blocks[i] = m->blocks[m->firsts[s->spans[i].media] + s->spans[i].block];
 }
 
-static int render(struct sample *s, const struct data_format *f, const struct record *r,
-                  enum sample_purpose purpose, struct err *e)
+static int render(struct sample *s, const struct sample_media *m, const struct data_format *f,
+                  const struct record *r, struct err *e)
 {
     struct chat_rendered rendered = {0};
     int failed;
     if (r->kind == RECORD_TEXT) {
         failed = chat_render_text(f->chat, r->text, &rendered, e);
     } else {
-        int *soft_tokens = xcalloc((size_t)s->clip_count + 1, sizeof *soft_tokens);
-        for (int i = 0; i < s->clip_count; i++)
-            soft_tokens[i] = s->clips[i].soft_tokens;
-        bool is_prompt = purpose == SAMPLE_GENERATE;
-        if (is_prompt)
-            s->reference = record_reference(r);
         struct chat_request request = {
             .messages = r->messages,
-            .message_count = r->message_count - (s->reference ? 1 : 0),
-            .soft_tokens = soft_tokens,
-            .media_count = s->clip_count,
-            .has_generation_prompt = is_prompt,
+            .message_count = count_messages(s, r),
+            .media = m->chat,
+            .media_count = m->items,
+            .has_generation_prompt = s->purpose == SAMPLE_GENERATE,
             .is_thinking = f->is_thinking,
         };
         failed = chat_render(f->chat, &request, &rendered, e);
-        free(soft_tokens);
     }
     if (failed)
         return -1;
-    take_rendered(s, &rendered);
+    take_rendered(s, &rendered, m);
     return 0;
 }
 
-static int check_sample(const struct sample *s, const struct data_format *f,
-                        enum sample_purpose purpose, struct err *e)
+/* ------------------------------------------------------------------ length -- */
+
+/* The tokens of a sample, by what they stand for. */
+struct lengths {
+    int kinds[3];                         /* by record_media_kind: soft ones */
+    int images_saved;                     /* when images take `image_tokens` at most */
+    int videos_saved;                     /* ... and videos have `video_frames` at most */
+    int frames;                           /* of the longest video */
+};
+
+static enum record_media_kind kind_of(const struct record *r, const struct sample *s, int span)
 {
-    if (f->max_tokens > 0 && s->count > f->max_tokens) {
-        err_set(e, ERR_DATA, "too long: %d tokens, max_tokens is %d", s->count, f->max_tokens);
-        return err_hint(e, "raise max_tokens, or split the record");
+    return r->media[s->spans[span].media].kind;
+}
+
+/* Frames and tokens of the video whose first frame is span `first`, times and begin and end tokens
+ * included; returns the span behind it. */
+static int measure_video(const struct sample *s, int first, int *frames, int *tokens)
+{
+    int end = first;
+    while (end < s->span_count && s->spans[end].media == s->spans[first].media)
+        end++;
+    *frames = end - first;
+    *tokens = s->spans[end - 1].start + s->spans[end - 1].count - s->spans[first].start;
+    return end;
+}
+
+static struct lengths measure(const struct sample *s, const struct record *r, int image_tokens,
+                              int video_frames)
+{
+    struct lengths n = {{0}, 0, 0, 0};
+    for (int i = 0; i < s->span_count; i++) {
+        enum record_media_kind kind = kind_of(r, s, i);
+        int count = s->spans[i].count;
+        n.kinds[kind] += count;
+        n.images_saved += kind == RECORD_IMAGE && count > image_tokens ? count - image_tokens : 0;
     }
-    if (purpose == SAMPLE_GENERATE)
+    for (int i = 0, end; i < s->span_count; i = end) {
+        int frames, tokens;
+        end = i + 1;
+        if (kind_of(r, s, i) != RECORD_VIDEO)
+            continue;
+        end = measure_video(s, i, &frames, &tokens);
+        n.frames = frames > n.frames ? frames : n.frames;
+        if (frames > video_frames)
+            n.videos_saved += tokens / frames * (frames - video_frames);
+    }
+    return n;
+}
+
+/* Say which setting would make the record fit, the finest that does. */
+static int hint_fit(const struct sample *s, const struct record *r, int max_tokens, struct err *e)
+{
+    int over = s->count - max_tokens;
+    struct lengths n = measure(s, r, 0, 0);
+    for (int i = PICTURE_BUDGETS - 1; i >= 0 && n.kinds[RECORD_IMAGE] > 0; i--)
+        if (measure(s, r, picture_budgets[i], 0).images_saved >= over)
+            return err_hint(e, "image_tokens: %d would fit, or max_tokens: %d", picture_budgets[i],
+                            s->count);
+    for (int frames = n.frames - 1; frames >= 1; frames--)
+        if (measure(s, r, 0, frames).videos_saved >= over)
+            return err_hint(e, "video_frames: %d would fit, or max_tokens: %d", frames, s->count);
+    if (s->span_count > 0)
+        return err_hint(e, "max_tokens: %d would fit, or fewer and shorter media in the record",
+                        s->count);
+    return err_hint(e, "raise max_tokens, or split the record");
+}
+
+static int check_length(const struct sample *s, const struct data_format *f, const struct record *r,
+                        struct err *e)
+{
+    if (f->max_tokens <= 0 || s->count <= f->max_tokens)
+        return 0;
+    static const char *const of[] = {"sound", "images", "video"};
+    char media[120] = "";
+    struct lengths n = measure(s, r, 0, 0);
+    for (int i = 0, used = 0; i < 3; i++)
+        if (n.kinds[i] > 0)
+            used += snprintf(media + used, sizeof media - (size_t)used, "%s%d of %s",
+                             used ? ", " : " (", n.kinds[i], of[i]);
+    err_set(e, ERR_DATA, "too long: %d tokens%s%s, max_tokens is %d", s->count, media,
+            media[0] ? ")" : "", f->max_tokens);
+    return hint_fit(s, r, f->max_tokens, e);
+}
+
+static int check_sample(const struct sample *s, const struct data_format *f, const struct record *r,
+                        struct err *e)
+{
+    if (check_length(s, f, r, e))
+        return -1;
+    if (s->purpose == SAMPLE_GENERATE)
         return 0;
     /* The first token is never predicted. */
     for (int i = 1; i < s->count; i++)
@@ -199,14 +215,19 @@ int sample_make(struct sample *s, const struct data_format *f, const struct reco
                 enum sample_purpose purpose, struct err *e)
 {
     memset(s, 0, sizeof *s);
+    struct sample_media media;
+    s->purpose = purpose;
     s->record = -1;
     s->has_id = r->id != NULL;
     s->id = xstrdup(r->id ? r->id : r->where);
-    if (decode_clips(s, f, r, e) || render(s, f, r, purpose, e) || check_sample(s, f, purpose, e)) {
+    if (purpose == SAMPLE_GENERATE && r->kind == RECORD_CHAT)
+        s->reference = record_reference(r);
+    int failed = sample_media_make(&media, s, f, r, count_media(s, r), e) ||
+                 render(s, &media, f, r, e) || check_sample(s, f, r, e);
+    sample_media_release(&media);
+    if (failed)
         sample_release(s);
-        return -1;
-    }
-    return 0;
+    return failed ? -1 : 0;
 }
 
 int sample_load(struct sample *s, const struct data_format *f, const struct manifest *m,
@@ -217,7 +238,7 @@ int sample_load(struct sample *s, const struct data_format *f, const struct mani
     struct record r;
     if (manifest_record(m, ref, read, arg, f->prompt, &r, e))
         return -1;
-    int failed = (f->mel && sample_fetch(f, &r, read, arg, e)) || sample_make(s, f, &r, purpose, e);
+    int failed = sample_fetch(f, &r, read, arg, e) || sample_make(s, f, &r, purpose, e);
     if (failed)
         err_in(e, "%s", r.where);
     record_release(&r);
@@ -229,16 +250,16 @@ int sample_of_audio(struct sample *s, const struct data_format *f, const float *
 {
     memset(s, 0, sizeof *s);
     if (!f->mel)
-        return err_set(e, ERR_DATA, "the model has no audio tower");
+        return err_set(e, ERR_DATA, "the model hears nothing");
+    struct sample_media media;
     struct record r;
     record_of_clip(&r, "the clip", prompt ? prompt : f->prompt);
-    struct audio a = {.samples = (float *)(uintptr_t)x, .count = count};
+    s->purpose = SAMPLE_GENERATE;
     s->record = -1;
     s->id = xstrdup(r.where);
-    s->clips = xcalloc(1, sizeof *s->clips);
-    s->clip_count = 1;
-    int failed = make_clip(&s->clips[0], f, &a, e) || render(s, f, &r, SAMPLE_GENERATE, e) ||
-                 check_sample(s, f, SAMPLE_GENERATE, e);
+    int failed = sample_media_of_audio(&media, s, f, x, count, e) || render(s, &media, f, &r, e) ||
+                 check_sample(s, f, &r, e);
+    sample_media_release(&media);
     record_release(&r);
     if (failed)
         sample_release(s);
@@ -249,7 +270,11 @@ void sample_release(struct sample *s)
 {
     for (int i = 0; i < s->clip_count; i++)
         free(s->clips[i].mel);
+    for (int i = 0; i < s->picture_count; i++)
+        picture_release(&s->pictures[i].picture);
     free(s->clips);
+    free(s->pictures);
+    free(s->blocks);
     free(s->id);
     free(s->tokens);
     free(s->supervised);

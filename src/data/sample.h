@@ -9,33 +9,53 @@
 #include "data/manifest.h"
 #include "data/record.h"
 #include "media/mel.h"
+#include "media/picture.h"
 #include "text/chat.h"
 
 /* Below this peak (-60 dB of full scale) a clip is called silent, and a record with it bad. */
 #define SAMPLE_SILENCE_PEAK 0.001f
+
+/* Media replaced by what says nothing, to see what a model makes of them: silence of the same
+ * length, grey of the same size. */
+enum sample_ablation { SAMPLE_WHOLE, SAMPLE_WITHOUT_AUDIO, SAMPLE_WITHOUT_IMAGE };
 
 /* What is needed to make samples for a model.  Plain values; everything is borrowed. */
 struct data_format {
     const struct chat_format *chat;       /* NULL: there is no model; media can be fetched only */
     struct net *net;                      /* for media elsewhere; NULL: local files only */
     const struct mel *mel;                /* NULL: the model hears nothing, clips are errors */
+    const struct picture_config *picture; /* NULL: the model sees nothing, pictures are errors */
+    int picture_side;                     /* patches a side that it has places for; 0: any number */
+    bool splits_long_audio;               /* cut clips longer than the model takes (media/split.h);
+                                             else they are bad */
+    enum sample_ablation ablation;        /* SAMPLE_WHOLE but for `eval --ablate` */
     int pad_id;
     int max_tokens;                       /* a longer record is bad; 0: no limit */
     const char *prompt;                   /* for clips that bring none; may be NULL */
     bool is_thinking;
     bool allows_silence;                  /* silent clips are no error */
     int64_t media_bytes_max;              /* a larger media file is bad, found before it is read;
-                                             0: what the longest clip could need */
+                                             0: what the longest clip could need, and the limits
+                                             of image.h and video.h */
+    int pack_tokens;                      /* training: records are put behind each other in rows
+                                             of at most so many tokens (first fit, the longest
+                                             first; a longer record has a row of its own); 0: one
+                                             record a row */
     /* Batches are padded up to multiples of these, so that few shapes occur; 0: SAMPLE_TOKENS,
      * ... */
     int tokens_multiple;                  /* of T */
     int frames_multiple;                  /* of F */
     int targets_multiple;                 /* of R */
+    int patches_multiple;                 /* of J, in soft tokens; not beyond what an image or a
+                                             frame may have */
 };
+
+/* Soft tokens of one record's media: the longest context that a Gemma has. */
+enum { SAMPLE_SOFT_TOKENS_MAX = 256 << 10 };
 
 /* 32 frames are 0.32 s: with sorting, 2 to 4.5 % of the frames are padding for clips of 5 to 12 s
  * on average (test_plan.c measures it), and up to 30 s there are at most 94 values of F. */
-enum { SAMPLE_TOKENS = 8, SAMPLE_FRAMES = 32, SAMPLE_TARGETS = 64 };
+enum { SAMPLE_TOKENS = 8, SAMPLE_FRAMES = 32, SAMPLE_TARGETS = 64, SAMPLE_PATCHES = 16 };
 
 enum sample_purpose {
     SAMPLE_TRAIN,                         /* supervised tokens; also for scoring */
@@ -48,31 +68,54 @@ struct sample_clip {
     int frames;
     int soft_tokens;
     double audio_s;
+    uint64_t key;                         /* of the sound: a hash of the features */
+};
+
+/* An image, or a frame of a video. */
+struct sample_picture {
+    struct picture picture;
+    uint64_t key;                         /* a hash of the patches and their shape */
+};
+
+/* What a block of soft tokens (a span) is made of. */
+struct sample_block {
+    bool is_picture;
+    int index;                            /* into clips or pictures */
 };
 
 struct sample {
+    enum sample_purpose purpose;
     char *id;                             /* the record's "id", else "file:line" */
     bool has_id;                          /* it was the record's own */
     int64_t record;                       /* its number in the order of loading, -1: none */
     int32_t *tokens;                      /* [count] */
     uint8_t *supervised;                  /* [count] */
     int count;
-    struct chat_span *spans;              /* where the soft tokens of the clips lie */
+    struct chat_span *spans;              /* where the soft tokens of the blocks lie */
     int span_count;
-    struct sample_clip *clips;
+    struct sample_block *blocks;          /* [span_count] what fills each span */
+    struct sample_clip *clips;            /* clips, and pieces of long ones */
     int clip_count;
+    struct sample_picture *pictures;
+    int picture_count;
+    int split_count;                      /* clips that were cut */
     char *reference;                      /* SAMPLE_GENERATE: the text to compare with, or NULL */
 };
 
 /* Read the media of a record into memory (of any length, when `f` has no model): where they lie, or
- * by `read` out of its shard (see manifest_json; NULL when it is in none).  What is too large, or
- * is not there, is ERR_DATA that names the clip. */
+ * by `read` out of its shard (see manifest_json; NULL when it is in none).  Items that are the same
+ * file as an earlier one are not read again, and keep no bytes of their own.  What is too large, is
+ * not there, or cannot be heard or seen by the model, is ERR_DATA that names the item. */
 int sample_fetch(const struct data_format *f, struct record *r, shard_read_fn read, void *arg,
                  struct err *e) MUST_CHECK;
 
 /* Make a sample; media that were not fetched yet are, but those of shards must be.  What is wrong
- * with the record is ERR_DATA and names the clip, but not the record; anything else is not the
- * record's fault.  On failure `s` is released.  Thread-safe. */
+ * with the record is ERR_DATA and names the clip, picture or video, but not the record; anything
+ * else is not the record's fault.  A record whose media take more tokens than there may be names
+ * the setting that would fit in its hint.  On failure `s` is released.  Thread-safe.
+ *
+ * An ablated sample (see sample_ablation) has the same tokens as a whole one: a long clip is cut
+ * where its sound would have it. */
 int sample_make(struct sample *s, const struct data_format *f, const struct record *r,
                 enum sample_purpose purpose, struct err *e) MUST_CHECK;
 

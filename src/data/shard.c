@@ -249,7 +249,7 @@ static void read_facts(struct shard *s, int record, const struct record_place *p
     struct record_place here = {.where = "", .dir = place->dir, .shard = s, .index = record};
     record_rename(o, place->columns, place->column_count);
     record_facts(&f, o, &here);
-    double seconds = f.seconds <= 0 && f.media_count > 0 ? sample_seconds(s, record, t) : 0;
+    double seconds = f.seconds <= 0 && f.clip_count > 0 ? sample_seconds(s, record, t) : 0;
     if (seconds > 0) {
         json_put_double(o, "duration", seconds);
         record_facts(&f, o, &here);

@@ -12,7 +12,10 @@
  *     txt, text                its "text", when the json has none (line ends behind it are cut)
  *     flac wav mp3 ogg         its "audio", when the json names none; also behind the last of
  *       opus m4a aac webm      several dots: "000017.left.flac"
+ *     jpg jpeg png webp        its "image", when the json names no media at all; likewise
+ *     mp4 mov                  its "video"
  *     lang                     its "language", when the json has none
+ * Messages with parts that have no name take as many members as they have such parts, in order.
  * Other members are used only when the json names them.  The record's "id" is the sample's key,
  * when the json has none.
  *

@@ -31,7 +31,15 @@ const char *shard_base(const char *name);
 /* What follows the key and its dot in a member's name. */
 const char *shard_suffix(const struct shard_record *r, const struct shard_member *m);
 
-enum shard_role { SHARD_OTHER, SHARD_JSON, SHARD_TEXT, SHARD_AUDIO, SHARD_LANGUAGE };
+enum shard_role {
+    SHARD_OTHER,
+    SHARD_JSON,
+    SHARD_TEXT,
+    SHARD_LANGUAGE,
+    SHARD_AUDIO,                          /* media in the order of enum record_media_kind */
+    SHARD_IMAGE,
+    SHARD_VIDEO,
+};
 enum shard_role shard_role(const struct shard_record *r, const struct shard_member *m);
 
 #endif

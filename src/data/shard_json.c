@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "data/record_parts.h"
 #include "data/shard_build.h"
 
 enum { LANGUAGE_MAX = 64 };
@@ -16,7 +17,17 @@ const char *shard_suffix(const struct shard_record *r, const struct shard_member
 
 enum shard_role shard_role(const struct shard_record *r, const struct shard_member *m)
 {
-    static const char *const audio[] = {"flac", "wav", "mp3", "ogg", "opus", "m4a", "aac", "webm"};
+    /* A .webm holds sound or a video: here it is sound, as it always was; one that is a video is
+     * named by the json. */
+    static const struct {
+        const char *extension;
+        enum shard_role role;
+    } media[] = {
+        {"flac", SHARD_AUDIO}, {"wav", SHARD_AUDIO},  {"mp3", SHARD_AUDIO},  {"ogg", SHARD_AUDIO},
+        {"opus", SHARD_AUDIO}, {"m4a", SHARD_AUDIO},  {"aac", SHARD_AUDIO},  {"webm", SHARD_AUDIO},
+        {"jpg", SHARD_IMAGE},  {"jpeg", SHARD_IMAGE}, {"png", SHARD_IMAGE},  {"webp", SHARD_IMAGE},
+        {"mp4", SHARD_VIDEO},  {"mov", SHARD_VIDEO},
+    };
     const char *suffix = shard_suffix(r, m), *dot = strrchr(suffix, '.');
     if (strcasecmp(suffix, "json") == 0)
         return SHARD_JSON;
@@ -24,9 +35,9 @@ enum shard_role shard_role(const struct shard_record *r, const struct shard_memb
         return SHARD_TEXT;
     if (strcasecmp(suffix, "lang") == 0)
         return SHARD_LANGUAGE;
-    for (size_t i = 0; i < sizeof audio / sizeof *audio; i++)
-        if (strcasecmp(dot ? dot + 1 : suffix, audio[i]) == 0)
-            return SHARD_AUDIO;
+    for (size_t i = 0; i < sizeof media / sizeof *media; i++)
+        if (strcasecmp(dot ? dot + 1 : suffix, media[i].extension) == 0)
+            return media[i].role;
     return SHARD_OTHER;
 }
 
@@ -69,12 +80,6 @@ static char *load(const struct shard_member *m, int64_t bytes_max, shard_read_fn
     return text;
 }
 
-static bool has(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return v && !json_is_null(v);
-}
-
 static json_t *load_json(const struct shard_member *m, shard_read_fn read, void *arg, struct err *e)
 {
     char *text = load(m, SHARD_JSON_MAX, read, arg, e);
@@ -97,7 +102,7 @@ static int add_text(const struct shard *s, int record, json_t *o, const char *ke
                     struct err *e)
 {
     const struct shard_member *m;
-    if (has(o, key))
+    if (record_value(o, key))
         return 0;
     if (find_role(s, record, role, &m, e))
         return -1;
@@ -116,59 +121,84 @@ static int add_text(const struct shard *s, int record, json_t *o, const char *ke
     return e->kind ? -1 : 0;
 }
 
-/* ------------------------------------------------------------------ clips -- */
+/* ------------------------------------------------------------------ media -- */
 
-/* Does a part of a message name a clip, or bring it?  0: it is no clip; 1: a clip without a name.
- * */
-static int clip_part(const json_t *part)
-{
-    static const char *const keys[] = {"audio", "path", "url", "uri", "audio_url", "input_audio"};
-    const char *type = json_string_value(json_object_get(part, "type"));
-    bool is_audio = type && (strstr(type, "audio") != NULL);
-    for (int i = 0; i < 6; i++)
-        if (has(part, keys[i]) && (is_audio || strstr(keys[i], "audio")))
-            return 2;
-    return is_audio;
-}
+/* What the json says of a sample's media. */
+struct named {
+    bool is_named[RECORD_KINDS];          /* some of this kind have a name, or are in the json */
+    int nameless[RECORD_KINDS];           /* parts that take the next of a list */
+};
 
-/* Clips in the messages that have no name; -1 when any has one. */
-static int count_nameless(const json_t *messages)
+static void note_parts(struct named *n, const json_t *parts)
 {
-    int count = 0;
-    for (size_t i = 0; i < json_array_size(messages); i++) {
-        const json_t *parts = json_object_get(json_array_get(messages, i), "content");
-        for (size_t k = 0; k < json_array_size(parts); k++) {
-            int found = clip_part(json_array_get(parts, k));
-            if (found == 2)
-                return -1;
-            count += found;
-        }
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        struct record_part part = record_look(json_array_get(parts, i));
+        if (part.is_media && part.value)
+            n->is_named[part.kind] = true;
+        else if (part.is_media)
+            n->nameless[part.kind]++;
     }
-    return count;
 }
 
-/* Name the clip of the sample where the json does not.  Beside messages that have no place for it
- * "audio" is an error of record.h: it must not be left out silently. */
-static int add_clip(const struct shard *s, int record, json_t *o, struct err *e)
+static void note_all(struct named *n, const json_t *o)
 {
-    const struct shard_member *m;
-    if (has(o, "audio") || has(o, "audio_filepath") || has(o, "audios"))
+    const json_t *messages = json_object_get(o, "messages");
+    for (size_t i = 0; i < json_array_size(messages); i++)
+        note_parts(n, json_object_get(json_array_get(messages, i), "content"));
+    for (int k = 0; k < RECORD_KINDS; k++)
+        n->is_named[k] = n->is_named[k] || record_value(o, record_kinds[k].name) ||
+                         record_value(o, record_kinds[k].plural);
+    n->is_named[RECORD_AUDIO] = n->is_named[RECORD_AUDIO] || record_value(o, "audio_filepath");
+}
+
+/* Is this kind the json's own business?  A json that names media names all of its images and
+ * videos: others beside it may be thumbnails. */
+static bool is_settled(const struct named *n, enum record_media_kind kind)
+{
+    bool names_any = false;
+    for (int k = 0; k < RECORD_KINDS; k++)
+        names_any = names_any || n->is_named[k];
+    return n->is_named[kind] || (names_any && kind != RECORD_AUDIO && n->nameless[kind] == 0);
+}
+
+/* Name the sample's media of a kind where the json does not: as many as there are parts without a
+ * name, else the only one.  Beside messages that have no place for it, it is an error of record.h:
+ * it must not be left out silently. */
+static int add_media(const struct shard *s, int record, const struct named *n,
+                     enum record_media_kind kind, json_t *o, struct err *e)
+{
+    const struct shard_record *r = &s->records[record];
+    const struct shard_member *found[SHARD_MEMBERS_MAX];
+    int count = 0;
+    for (int i = 0; i < r->count; i++)
+        if (shard_role(r, &s->members[r->first + i]) == SHARD_AUDIO + kind)
+            found[count++] = &s->members[r->first + i];
+    if (count == 0)
         return 0;
-    int nameless = count_nameless(json_object_get(o, "messages"));
-    if (nameless < 0)
-        return 0;
-    if (find_role(s, record, SHARD_AUDIO, &m, e))
-        return -1;
-    if (!m)
-        return 0;
-    if (nameless == 0) {
-        json_put_str(o, "audio", m->name);
+    if (count > 1 && count != n->nameless[kind]) {
+        err_set(e, ERR_DATA, "\"%s\" and \"%s\" in one sample", found[0]->name, found[1]->name);
+        return err_hint(e, "name the one that is meant in the sample's json");
+    }
+    if (n->nameless[kind] == 0) {
+        json_put_str(o, record_kinds[kind].name, found[0]->name);
         return 0;
     }
     json_t *list = json_array();
-    if (!list || json_array_append_new(list, json_string(m->name)))
-        mem_die("a JSON value could not be made");
-    json_put(o, "audios", list);
+    for (int i = 0; i < count; i++)
+        if (!list || json_array_append_new(list, json_string(found[i]->name)))
+            mem_die("a JSON value could not be made");
+    json_put(o, record_kinds[kind].plural, list);
+    return 0;
+}
+
+static int add_all_media(const struct shard *s, int record, json_t *o, struct err *e)
+{
+    struct named n = {{0}, {0}};
+    note_all(&n, o);
+    for (int k = 0; k < RECORD_KINDS; k++)
+        if (!is_settled(&n, (enum record_media_kind)k) &&
+            add_media(s, record, &n, (enum record_media_kind)k, o, e))
+            return -1;
     return 0;
 }
 
@@ -182,11 +212,11 @@ json_t *shard_json(const struct shard *s, int record, shard_read_fn read, void *
         return NULL;
     if (add_text(s, record, o, "text", SHARD_TEXT, SHARD_JSON_MAX, read, arg, e) ||
         add_text(s, record, o, "language", SHARD_LANGUAGE, LANGUAGE_MAX, read, arg, e) ||
-        add_clip(s, record, o, e)) {
+        add_all_media(s, record, o, e)) {
         json_decref(o);
         return NULL;
     }
-    if (!has(o, "id"))
+    if (!record_value(o, "id"))
         json_put_str(o, "id", s->records[record].key);
     return o;
 }

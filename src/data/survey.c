@@ -11,8 +11,14 @@
 #include "base/utf8.h"
 #include "data/walk.h"
 #include "media/audio.h"
+#include "media/image.h"
+#include "media/video.h"
 
-enum { LARGE_CLIP_BYTES = 4 << 20 };
+enum {
+    LARGE_BYTES = 4 << 20,
+    VIDEO_FRAMES = 32,                    /* the reference takes so many; between them all are
+                                             decoded, too */
+};
 
 /* To find equal ones: a hash, and which record it is of. */
 struct key {
@@ -45,9 +51,9 @@ struct survey_private {
 /* What one record adds. */
 struct facts {
     double seconds;
-    int64_t clips, unknown, misstated;
+    int64_t clips, images, videos, unknown, misstated;
     int64_t characters, tokens, supervised;
-    uint64_t hashes[RECORD_MEDIA_MAX];    /* of the clips' bytes */
+    uint64_t hashes[RECORD_MEDIA_MAX];    /* of the media files' bytes */
     int hash_count;
 };
 
@@ -65,11 +71,12 @@ static uint64_t hash64(const void *data, size_t size)
 
 /* --------------------------------------------------------------- one record -- */
 
-static int decode_clip(struct facts *f, const struct record_media *m, bool allows_silence,
-                       struct err *e)
+/* `file` holds the bytes of `m`, which may be those of an earlier item. */
+static int decode_clip(struct facts *f, const struct record_media *m,
+                       const struct record_media *file, bool allows_silence, struct err *e)
 {
     struct audio a;
-    if (audio_decode(&a, m->bytes, m->size, NULL, e))
+    if (audio_decode(&a, file->bytes, file->size, NULL, e))
         return err_in(e, "%s", m->name);
     bool is_silent = audio_peak(&a) < SAMPLE_SILENCE_PEAK;
     double seconds = (double)a.count / AUDIO_RATE;
@@ -89,15 +96,41 @@ static void count_characters(struct facts *f, const struct record *r)
     free(reply);
 }
 
-/* The whole of a long clip as samples takes much memory: one of them at a time. */
-static int decode_gently(struct facts *f, const struct survey *s, const struct record_media *m,
+static int pass_frame(void *arg, struct image *im, double time, struct err *e)
+{
+    (void)arg;
+    (void)im;
+    (void)time;
+    (void)e;
+    return 0;
+}
+
+static int decode(struct facts *f, const struct survey *s, const struct record_media *m,
+                  const struct record_media *file, struct err *e)
+{
+    struct image im = {0};
+    struct video v = {0};
+    int failed = 0;
+    if (m->kind == RECORD_AUDIO)
+        return decode_clip(f, m, file, s->own->o->format->allows_silence, e);
+    if (m->kind == RECORD_IMAGE)
+        failed = image_decode(&im, file->bytes, file->size, e);
+    else
+        failed = video_decode(file->bytes, file->size, VIDEO_FRAMES, pass_frame, NULL, &v, e);
+    image_release(&im);
+    video_release(&v);
+    return failed ? err_in(e, "%s", m->name) : 0;
+}
+
+/* A long clip as samples, or a large picture, takes much memory: one of them at a time. */
+static int decode_gently(struct facts *f, const struct survey *s, const struct record *r, int i,
                          struct err *e)
 {
-    bool allows_silence = s->own->o->format->allows_silence;
-    if (m->size < LARGE_CLIP_BYTES)
-        return decode_clip(f, m, allows_silence, e);
+    const struct record_media *m = &r->media[i], *file = record_file(r, i);
+    if (file->size < LARGE_BYTES)
+        return decode(f, s, m, file, e);
     pthread_mutex_lock(&s->own->large);
-    int rc = decode_clip(f, m, allows_silence, e);
+    int rc = decode(f, s, m, file, e);
     pthread_mutex_unlock(&s->own->large);
     return rc;
 }
@@ -116,7 +149,7 @@ static int check_words(const struct record *r, struct err *e)
     return err_set(e, ERR_DATA, "no text to learn: nothing that the assistant says");
 }
 
-/* All that needs the bytes of the clips. */
+/* All that needs the bytes of the media. */
 static int look_inside(struct facts *f, const struct survey *s, const struct walk_record *w,
                        struct err *e)
 {
@@ -125,10 +158,11 @@ static int look_inside(struct facts *f, const struct survey *s, const struct wal
     if (sample_fetch(o->format, r, w->read, w->read_arg, e))
         return -1;
     for (int i = 0; i < r->media_count; i++)
-        f->hashes[f->hash_count++] = hash64(r->media[i].bytes, r->media[i].size);
+        if (r->media[i].same_as < 0)
+            f->hashes[f->hash_count++] = hash64(r->media[i].bytes, r->media[i].size);
     if (!o->format->chat) {
         for (int i = 0; i < r->media_count; i++)
-            if (decode_gently(f, s, &r->media[i], e))
+            if (decode_gently(f, s, r, i, e))
                 return -1;
     } else {
         struct sample made;
@@ -142,19 +176,23 @@ static int look_inside(struct facts *f, const struct survey *s, const struct wal
         sample_release(&made);
     }
     double off = fabs(r->seconds - f->seconds);
-    f->misstated = r->seconds > 0 && off > 0.5 && off > 0.05 * f->seconds;
+    f->misstated = f->clips > 0 && r->seconds > 0 && off > 0.5 && off > 0.05 * f->seconds;
     return 0;
 }
 
 static int look(struct facts *f, const struct survey *s, const struct walk_record *w, struct err *e)
 {
     const struct record *r = w->record;
-    f->clips = r->media_count;
+    f->clips = record_count(r, RECORD_AUDIO);
+    f->images = record_count(r, RECORD_IMAGE);
+    f->videos = record_count(r, RECORD_VIDEO);
     count_characters(f, r);
     if (check_words(r, e))
         return -1;
     if (s->own->o->decodes)
         return look_inside(f, s, w, e);
+    if (f->clips == 0)
+        return 0;
     f->seconds = r->seconds;
     if (f->seconds <= 0 && w->ref->shard)
         f->seconds = (double)w->ref->shard->records[w->ref->index].seconds;
@@ -229,6 +267,8 @@ static void add_good(struct survey *s, const struct facts *f, const struct recor
                      int64_t number)
 {
     s->clips += f->clips;
+    s->images += f->images;
+    s->videos += f->videos;
     s->seconds += f->seconds;
     s->unknown += f->unknown;
     s->characters += f->characters;
@@ -317,7 +357,7 @@ static struct survey_pair *find_equal(const struct survey *s, struct keys *k, in
             first = i;
             continue;
         }
-        /* One record may play a clip twice. */
+        /* One record may show a file twice. */
         if (k->at[i].number == k->at[first].number)
             continue;
         if (*count < SURVEY_PAIRS_MAX)

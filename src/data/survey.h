@@ -13,7 +13,7 @@ struct survey_options {
     const struct manifest *manifest;
     const struct data_format *format;     /* `net` at least; with `chat`, samples are made as for
                                              training, and tokens counted */
-    bool decodes;                         /* clips too; else only what records and headers say */
+    bool decodes;                         /* media too; else only what records and headers say */
     int threads;                          /* 0: one a core */
     int64_t limit;                        /* records, 0: all */
     void (*on_progress)(void *arg, int64_t done);     /* may be NULL */
@@ -33,7 +33,7 @@ struct survey_bad {
     char *where, *id, *why;               /* id: NULL when it has none */
 };
 
-/* Two records with one id, or with the same clip. */
+/* Two records with one id, or with the same clip, image or video. */
 struct survey_pair {
     char *first, *second;                 /* names */
 };
@@ -46,7 +46,8 @@ struct survey_values {
 };
 
 struct survey {
-    int64_t records, clips;               /* good and bad records; clips of the good ones */
+    int64_t records, clips;               /* good and bad records; clips of the good ones, ... */
+    int64_t images, videos;               /* ... and their images and videos */
     double seconds;                       /* of sound, as far as it is known */
     int64_t unknown;                      /* clips whose duration is not known */
     int64_t characters, tokens, supervised;

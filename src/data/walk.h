@@ -20,7 +20,7 @@ struct walk_record {
 
 struct walk_options {
     const struct manifest *manifest;
-    const char *prompt;           /* for clips that bring none; may be NULL */
+    const char *prompt;           /* for media that bring none; may be NULL */
     int64_t first;                /* begin with this number */
     int64_t limit;                /* stop after so many records; 0: all */
     int threads;                  /* that visit, 0: one a core */

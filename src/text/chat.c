@@ -24,7 +24,8 @@ enum {
 /* Bytes of the rendered text that belong together. */
 struct range {
     size_t start, end;
-    int media, count;                    /* of soft tokens: whose, and how many */
+    int media, block, count;             /* of soft tokens: whose, and how many ... */
+    int32_t id;                          /* ... and which */
 };
 
 struct ranges {
@@ -37,7 +38,18 @@ struct writer {
     const struct chat_format *f;
     struct buf text;
     struct ranges supervised, soft;
+    bool is_reply;                       /* inside an assistant's message, ... */
+    size_t reply_start;                  /* ... of which is supervised what begins here */
     bool *is_used;                       /* [media_count] */
+};
+
+/* How media are written; a video is its frames, which are images of another soft token. */
+static const struct {
+    const char *name, *begin, *soft, *end;
+} media_kinds[] = {
+    [CHAT_AUDIO] = {"audio", "<|audio>", "<|audio|>", "<audio|>"},
+    [CHAT_IMAGE] = {"image", "<|image>", "<|image|>", "<image|>"},
+    [CHAT_VIDEO] = {"video", "<|image>", "<|video|>", "<image|>"},
 };
 
 /* ------------------------------------------------------------- the format -- */
@@ -75,6 +87,7 @@ static int read_template(struct chat_format *f, const char *text, struct err *e)
     }
     f->has_empty_thought = strstr(text, "<|channel>thought\\n<channel|>") != NULL;
     f->has_image_newlines = strstr(text, "\\n\\n<|image|>\\n\\n") != NULL;
+    f->has_video_newlines = strstr(text, "\\n\\n<|video|>\\n\\n") != NULL;
     f->has_think_newline = !strstr(text, "<|think|>") || strstr(text, "<|think|>\\n");
     f->continues_turn = strstr(text, "continue_same_model_turn") != NULL;
     f->leaves_turn_open = strstr(text, "continues_into_next") != NULL;
@@ -98,8 +111,12 @@ int chat_format_init(struct chat_format *f, const char *model_type, const char *
         find_token(t, "<turn|>", true, &f->turn_end, e) ||
         find_token(t, "<|turn>", true, &(int32_t){0}, e) ||
         find_token(t, "<|audio|>", false, &f->audio, e) ||
-        find_token(t, "<|image|>", false, &f->image, e))
+        find_token(t, "<|image|>", false, &f->image, e) ||
+        find_token(t, "<|video|>", false, &f->video, e))
         return -1;
+    f->spells_video = f->video >= 0;
+    if (!f->spells_video)
+        f->video = f->image;
     return read_template(f, template_text, e);
 }
 
@@ -147,8 +164,11 @@ int chat_format_open(struct chat_format *f, const char *dir, const struct tokeni
 
     if (model_type) {
         char *text = find_template(dir, e);
+        int64_t video = json_get_int(config, "video_token_id", -1, e);
         if (!e->kind)
             rc = chat_format_init(f, model_type, text, t, e);
+        if (!rc && !f->spells_video && video >= 0 && video < TOKENIZER_VOCAB_MAX)
+            f->video = (int32_t)video;
         if (rc)
             err_in(e, "%s", dir);
         free(text);
@@ -180,15 +200,34 @@ static void add_range(struct ranges *r, struct range range)
     r->at[r->count++] = range;
 }
 
-/* No special token may be written out in what a record says. */
+static bool contains(const char *text, size_t size, const char *part)
+{
+    size_t n = strlen(part);
+
+    for (size_t i = 0; i + n <= size; i++)
+        if (text[i] == part[0] && memcmp(text + i, part, n) == 0)
+            return true;
+    return false;
+}
+
+/* What an assistant says is supervised, the media in it are not. */
+static void end_supervised(struct writer *w)
+{
+    if (w->is_reply && w->text.size > w->reply_start)
+        add_range(&w->supervised, (struct range){w->reply_start, w->text.size, -1, 0, 0, -1});
+}
+
+/* No special token may be written out in what a record says: <|video|> neither, which the
+ * reference adds to tokenizers that have none. */
 static int check_text(const struct chat_format *f, const char *text, size_t size, struct err *e)
 {
     int32_t id = tokenizer_find_special(f->tokenizer, text, size);
+    const char *video = media_kinds[CHAT_VIDEO].soft;
 
-    if (id < 0)
+    if (id < 0 && !contains(text, size, video))
         return 0;
     err_set(e, ERR_DATA, "the text contains the control token %s",
-            tokenizer_piece(f->tokenizer, id));
+            id < 0 ? video : tokenizer_piece(f->tokenizer, id));
     return err_hint(e, "text must not forge turns: remove the token from the data, or give a "
                        "finished rendering as a {text} record");
 }
@@ -222,44 +261,83 @@ static int add_reply(struct writer *w, const char *text, struct err *e)
     return rc ? -1 : 0;
 }
 
+/* The item that a part stands for, with its soft tokens checked; NULL on failure. */
+static const struct chat_media *take_media(struct writer *w, const struct chat_request *r,
+                                           const struct chat_part *p, struct err *e)
+{
+    const char *name = media_kinds[p->kind].name;
+    const char *needed = media_kinds[p->kind == CHAT_VIDEO ? CHAT_IMAGE : p->kind].soft;
+
+    if ((p->kind == CHAT_AUDIO ? w->f->audio : w->f->image) < 0) {
+        err_set(e, ERR_DATA, "the model takes no %s: its tokenizer has no %s", name, needed);
+        return NULL;
+    }
+    if (p->media < 0 || p->media >= r->media_count) {
+        err_set(e, ERR_DATA, "media item %d is asked for, the record has %d", p->media + 1,
+                r->media_count);
+        return NULL;
+    }
+    if (w->is_used[p->media]) {
+        err_set(e, ERR_DATA, "media item %d is used twice", p->media + 1);
+        return NULL;
+    }
+    w->is_used[p->media] = true;
+    const struct chat_media *m = &r->media[p->media];
+    bool is_empty = m->count <= 0;
+    for (int i = 0; i < m->count; i++)
+        is_empty = is_empty || m->soft_tokens[i] <= 0;
+    if (is_empty)
+        err_set(e, ERR_DATA, "media item %d, %s, gives no soft tokens: it is too short",
+                p->media + 1, name);
+    return is_empty ? NULL : m;
+}
+
+/* One block of soft tokens between its begin and its end. */
+static void add_block(struct writer *w, enum chat_part_kind kind, int media, int block, int count)
+{
+    bool is_unknown = kind == CHAT_VIDEO && !w->f->spells_video;
+    const char *soft = media_kinds[is_unknown ? CHAT_IMAGE : kind].soft;
+    int32_t id = kind == CHAT_AUDIO ? w->f->audio : kind == CHAT_IMAGE ? w->f->image : w->f->video;
+
+    buf_add_str(&w->text, media_kinds[kind].begin);
+    size_t start = w->text.size;
+    for (int i = 0; i < count && !w->text.overflowed; i++)
+        buf_add_str(&w->text, soft);
+    add_range(&w->soft, (struct range){start, w->text.size, media, block, count, id});
+    buf_add_str(&w->text, media_kinds[kind].end);
+}
+
 static int add_media(struct writer *w, const struct chat_request *r, const struct chat_part *p,
                      struct err *e)
 {
-    bool is_audio = p->kind == CHAT_AUDIO;
-    const char *name = is_audio ? "audio" : "image";
-    const char *newlines = !is_audio && w->f->has_image_newlines ? "\n\n" : "";
+    const struct chat_media *m = take_media(w, r, p, e);
+    bool has_newlines = (p->kind == CHAT_IMAGE && w->f->has_image_newlines) ||
+                        (p->kind == CHAT_VIDEO && w->f->has_video_newlines);
+    const char *newlines = has_newlines ? "\n\n" : "";
 
-    if ((is_audio ? w->f->audio : w->f->image) < 0)
-        return err_set(e, ERR_DATA, "the model takes no %s: its tokenizer has no <|%s|>", name,
-                       name);
-    if (p->media < 0 || p->media >= r->media_count)
-        return err_set(e, ERR_DATA, "media item %d is asked for, the record has %d", p->media + 1,
-                       r->media_count);
-    if (w->is_used[p->media])
-        return err_set(e, ERR_DATA, "media item %d is used twice", p->media + 1);
-    int count = r->soft_tokens[p->media];
-    if (count <= 0)
-        return err_set(e, ERR_DATA, "media item %d, %s, gives no soft tokens: it is too short",
-                       p->media + 1, name);
-    w->is_used[p->media] = true;
-
-    buf_printf(&w->text, "%s<|%s>", newlines, name);
-    size_t start = w->text.size;
-    for (int i = 0; i < count && !w->text.overflowed; i++)
-        buf_printf(&w->text, "<|%s|>", name);
-    add_range(&w->soft, (struct range){start, w->text.size, p->media, count});
-    buf_printf(&w->text, "<%s|>%s", name, newlines);
+    if (!m)
+        return -1;
+    end_supervised(w);
+    buf_add_str(&w->text, newlines);
+    for (int i = 0; i < m->count; i++) {
+        if (p->kind == CHAT_VIDEO) {
+            int64_t seconds = (int64_t)m->times[i];
+            buf_printf(&w->text, "%s%02d:%02d ", i > 0 ? " " : "", (int)(seconds / 60),
+                       (int)(seconds % 60));
+        }
+        add_block(w, p->kind, p->media, i, m->soft_tokens[i]);
+    }
+    buf_add_str(&w->text, newlines);
+    w->reply_start = w->text.size;
     return 0;
 }
 
 static int add_parts(struct writer *w, const struct chat_request *r, const struct chat_message *m,
-                     bool is_spaced, struct err *e)
+                     struct err *e)
 {
     for (int i = 0; i < m->part_count; i++) {
         const struct chat_part *p = &m->parts[i];
         int rc;
-        if (p->kind != CHAT_TEXT && m->role != CHAT_USER)
-            return err_set(e, ERR_DATA, "audio and images belong into a user's message");
         if (p->kind != CHAT_TEXT)
             rc = add_media(w, r, p, e);
         else if (m->role == CHAT_ASSISTANT)
@@ -268,7 +346,24 @@ static int add_parts(struct writer *w, const struct chat_request *r, const struc
             rc = add_text(w, p->text, strlen(p->text), e);
         if (rc)
             return -1;
-        if (is_spaced)
+    }
+    return 0;
+}
+
+/* The parts of the first system message: the template writes texts only, and puts a space behind
+ * each part of a list. */
+static int add_system_parts(struct writer *w, const struct chat_message *m, struct err *e)
+{
+    for (int i = 0; i < m->part_count; i++) {
+        const struct chat_part *p = &m->parts[i];
+        if (p->kind != CHAT_TEXT) {
+            err_set(e, ERR_DATA, "%s in the system message, of which the model reads texts only",
+                    media_kinds[p->kind].name);
+            return err_hint(e, "put media into a user's message");
+        }
+        if (add_text(w, p->text, strlen(p->text), e))
+            return -1;
+        if (m->is_list)
             buf_add_char(&w->text, ' ');
     }
     return 0;
@@ -291,7 +386,7 @@ static int add_system(struct writer *w, const struct chat_request *r, bool has_m
     buf_add_str(&w->text, "<|turn>system\n");
     if (r->is_thinking)
         buf_add_str(&w->text, w->f->has_think_newline ? "<|think|>\n" : "<|think|>");
-    if (has_message && add_parts(w, r, m, m->is_list, e))
+    if (has_message && add_system_parts(w, m, e))
         return err_in(e, "message 1 of %d", r->message_count);
     buf_add_str(&w->text, "<turn|>\n");
     return 0;
@@ -314,17 +409,17 @@ static int add_message(struct writer *w, const struct chat_request *r, int i, in
 
     if (!continues)
         buf_printf(&w->text, "<|turn>%s\n", names[m->role]);
-    size_t start = w->text.size;
+    w->is_reply = is_reply;
+    w->reply_start = w->text.size;
     bool thinks = is_reply && m->reasoning && *m->reasoning && w->f->has_reasoning;
     if (thinks && i > last_user && add_reasoning(w, m->reasoning, e))
         return -1;
-    if (add_parts(w, r, m, false, e))
+    if (add_parts(w, r, m, e))
         return -1;
     bool stays_open = is_reply && w->f->leaves_turn_open && is_assistant(r, i + 1);
     if (!stays_open)
         buf_add_str(&w->text, "<turn|>");
-    if (is_reply)
-        add_range(&w->supervised, (struct range){start, w->text.size, -1, 0});
+    end_supervised(w);
     if (!stays_open)
         buf_add_char(&w->text, '\n');
     return 0;
@@ -382,9 +477,9 @@ static int find_spans(const struct writer *w, const struct ids *ends, struct cha
         struct chat_span *span = &out->spans[out->span_count++];
         while (i < ends->count && (size_t)ends->at[i] <= r->start)
             i++;
-        *span = (struct chat_span){.media = r->media, .start = i};
+        *span = (struct chat_span){.media = r->media, .block = r->block, .start = i};
         while (i < ends->count && (size_t)ends->at[i] <= r->end)
-            i++;
+            out->ids.at[i++] = r->id;
         span->count = i - span->start;
         if (span->count != r->count)
             return err_set(e, ERR_USAGE, "the tokenizer made %d ids of %d soft tokens", span->count,
@@ -441,7 +536,7 @@ int chat_render_text(const struct chat_format *f, const char *text, struct chat_
     if (rc == 0)
         rc = tokenizer_encode(f->tokenizer, text, strlen(text), &out->ids, e);
     for (int i = 0; i < out->ids.count && rc == 0; i++)
-        if (out->ids.at[i] == f->audio || out->ids.at[i] == f->image)
+        if (out->ids.at[i] == f->audio || out->ids.at[i] == f->image || out->ids.at[i] == f->video)
             rc = err_set(e, ERR_DATA, "a plain text contains the soft token %s",
                          tokenizer_piece(f->tokenizer, out->ids.at[i]));
     if (rc) {

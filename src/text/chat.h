@@ -8,9 +8,10 @@
  *     struct chat_message m[] = {{.role = CHAT_USER, .parts = parts, .part_count = 2},
  *                                {.role = CHAT_ASSISTANT, .parts = reply, .part_count = 1}};
  *     int soft_tokens[] = {87};
+ *     struct chat_media media[] = {{.count = 1, .soft_tokens = soft_tokens}};
  *     struct chat_rendered r = {0};
  *     if (chat_render(&f, &(struct chat_request){.messages = m, .message_count = 2,
- *                     .soft_tokens = soft_tokens, .media_count = 1}, &r, e)) ...
+ *                     .media = media, .media_count = 1}, &r, e)) ...
  *     chat_rendered_release(&r);
  *
  * Gemma 4's format (X is trimmed of white space):
@@ -21,7 +22,8 @@
  * Gemma 4's published templates differ are told from what is written in it (chat_format_init).
  *
  * Supervised are the content of each assistant turn and the <turn|> that ends it, not the newline
- * after it.  A token that holds a byte of content is content.
+ * after it.  A token that holds a byte of content is content; media that the assistant shows, with
+ * their begin and end, are not.
  *
  * Data must not forge turns: a special token (<|turn>, <bos>, <|audio|>, ...) written out in the
  * text of a message is an error that names it.  The template's own rule comes first: what stands
@@ -42,13 +44,18 @@ struct chat_format {
     const struct tokenizer *tokenizer;   /* borrowed */
     bool has_empty_thought;    /* the generation prompt of the large models, without thinking, ends
                                 * with an empty thought channel */
-    bool has_image_newlines;   /* "\n\n" around images: the first release's template */
+    bool has_image_newlines;   /* "\n\n" around images: the first release's template; ... */
+    bool has_video_newlines;   /* ... and around videos */
     bool has_think_newline;    /* "\n" after <|think|>: all but the first release's template */
     bool continues_turn;       /* an assistant message behind another opens no new turn, ... */
     bool leaves_turn_open;     /* ... and the one before does not close its turn */
     bool has_reasoning;        /* message.reasoning is rendered behind the last user turn */
     int32_t bos, eos, turn_end;          /* eos: -1 where the tokenizer has none */
     int32_t audio, image;                /* the soft tokens; -1 where the tokenizer has none */
+    int32_t video;                       /* the same; the config's video_token_id, else `image`,
+                                          * where the tokenizer has none: ids of soft tokens are
+                                          * places only, the model looks none of them up */
+    bool spells_video;                   /* the tokenizer has <|video|> */
 };
 
 /* Choose the format of `model_type` ("gemma4", "gemma4_text", "gemma4_unified", ...) and find its
@@ -63,7 +70,7 @@ int chat_format_init(struct chat_format *f, const char *model_type, const char *
 int chat_format_open(struct chat_format *f, const char *dir, const struct tokenizer *t,
                      struct err *e) MUST_CHECK;
 
-enum chat_part_kind { CHAT_TEXT, CHAT_AUDIO, CHAT_IMAGE };
+enum chat_part_kind { CHAT_TEXT, CHAT_AUDIO, CHAT_IMAGE, CHAT_VIDEO };
 
 struct chat_part {
     enum chat_part_kind kind;
@@ -83,19 +90,29 @@ struct chat_message {
     const char *reasoning;               /* an assistant's thoughts, or NULL */
 };
 
+/* What one item of the record's media list takes in the text: blocks of soft tokens, each between
+ * its begin and end token.  An image and a clip are one block, a long clip that was cut is one for
+ * each piece, one behind the other; a video has one a frame, with its time in front
+ * ("00:01 <|image>...<image|> 00:02 ..."). */
+struct chat_media {
+    int count;                           /* blocks */
+    const int *soft_tokens;              /* [count] */
+    const double *times;                 /* [count] seconds of the frames; NULL but for videos */
+};
+
 /* What is to be rendered. */
 struct chat_request {
     const struct chat_message *messages;
     int message_count;
-    const int *soft_tokens;              /* [media_count] soft tokens of each clip or image */
+    const struct chat_media *media;      /* [media_count] */
     int media_count;
     bool has_generation_prompt;          /* end with the beginning of an assistant turn */
     bool is_thinking;                    /* enable_thinking of the template */
 };
 
-/* Where the soft tokens of one media item lie in the ids. */
+/* Where the soft tokens of one block lie in the ids. */
 struct chat_span {
-    int media;
+    int media, block;
     int start, count;                    /* ids[start .. start + count) */
 };
 
@@ -109,9 +126,10 @@ struct chat_rendered {
 void chat_rendered_release(struct chat_rendered *r);
 
 /* Render a conversation into `out`, which is empty or released.  Errors (ERR_DATA): no message, a
- * media index outside the list or used twice or never, media outside a user turn or with no soft
- * tokens, a special token in the text, text that is not UTF-8.  The text of the error names the
- * message ("message 2 of 4").  `out` is empty after an error. */
+ * media index outside the list or used twice or never, media in the first system message (the
+ * template leaves them out) or with no soft tokens, a special token in the text, text that is not
+ * UTF-8.  The text of the error names the message ("message 2 of 4").  `out` is empty after an
+ * error. */
 int chat_render(const struct chat_format *f, const struct chat_request *request,
                 struct chat_rendered *out, struct err *e) MUST_CHECK;
 

@@ -1,5 +1,6 @@
-/* manifest_sound.c - is there sound in the data?  Asked before training begins, so that it reads no
- * more than it must: of tables the lines up to the first clip, of shards the first sample.
+/* manifest_media.c - are there sound, images, videos in the data?  Asked before training begins, so
+ * that it reads no more than it must: of tables the lines until all that is asked for has been
+ * seen, of shards the first sample.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,62 +21,118 @@ enum {
 
 /* ------------------------------------------------------------------- tables -- */
 
-static bool contains(const char *p, size_t size, const char *part)
+/* A word to be found in lines, by its rarest letter. */
+struct word {
+    const char *text;
+    size_t rarest;
+};
+
+static bool contains(const char *line, size_t size, struct word w)
 {
-    size_t n = strlen(part);
-    for (const char *end = p + size; size >= n && (p = memchr(p, part[0], size - n + 1)); p++) {
-        if (memcmp(p, part, n) == 0)
+    size_t n = strlen(w.text);
+    if (n == 0 || size < n)
+        return n == 0;
+    /* Where the rarest letter of a whole word can stand. */
+    const char *at = line + w.rarest, *end = line + (size - n) + w.rarest + 1;
+    for (; (at = memchr(at, w.text[w.rarest], (size_t)(end - at))); at++)
+        if (memcmp(at - w.rarest, w.text, n) == 0)
             return true;
-        size = (size_t)(end - p) - 1;
+    return false;
+}
+
+/* The bit of a kind. */
+static unsigned bit(enum record_media_kind kind)
+{
+    return 1U << kind;
+}
+
+/* Does a line name the column that is mapped to a key with this word?  Names that JSON may write in
+ * several ways are taken to be there. */
+static bool names_column(const struct manifest *m, const char *line, size_t size, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ";
+    for (int i = 0; i < m->options.column_count; i++) {
+        const char *ours = m->options.columns[i], *theirs = strchr(ours, '=');
+        if (!theirs || !contains(ours, (size_t)(theirs - ours), (struct word){word, 0}))
+            continue;
+        theirs++;
+        if (theirs[strspn(theirs, plain)] || contains(line, size, (struct word){theirs, 0}))
+            return true;
     }
     return false;
 }
 
-/* Every way to bring a clip has "audio" in a key, which may hide behind an escape (\u0061) at most:
- * lines without either need not be parsed, unless columns are renamed. */
-static bool may_have_sound(const struct manifest *m, const char *line, size_t size)
+/* What a line can bring of what is wanted.  Every way to bring media has their kind in a key or a
+ * type, and a video's sound is "sound"; their letters may hide behind escapes (\u0061), and keys
+ * behind columns.  Lines without need not be parsed. */
+static unsigned may_have(const struct manifest *m, unsigned wanted, const char *line, size_t size)
 {
-    return m->options.column_count > 0 || contains(line, size, "audio") ||
-           contains(line, size, "\\u00");
+    static const struct {
+        struct word word;
+        enum record_media_kind kind;
+    } signs[] = {{{"audio", 1}, RECORD_AUDIO},
+                 {{"sound", 2}, RECORD_AUDIO},
+                 {{"image", 3}, RECORD_IMAGE},
+                 {{"video", 0}, RECORD_VIDEO}};
+    unsigned may = 0;
+    if (contains(line, size, (struct word){"\\u006", 0}) ||
+        contains(line, size, (struct word){"\\u007", 0}))
+        return wanted;
+    for (int i = 0; i < 4; i++)
+        if ((wanted & ~may & bit(signs[i].kind)) &&
+            (contains(line, size, signs[i].word) ||
+             names_column(m, line, size, signs[i].word.text)))
+            may |= bit(signs[i].kind);
+    return may;
 }
 
-static bool has_sound(const struct manifest *m, int64_t i, const char *line, size_t size)
+static unsigned kinds_of(const struct record *r)
+{
+    unsigned kinds = 0;
+    for (int i = 0; i < r->media_count; i++)
+        kinds |= bit(r->media[i].kind);
+    return kinds;
+}
+
+static unsigned kinds_of_line(const struct manifest *m, int64_t i, const char *line, size_t size)
 {
     const struct manifest_file *f = &m->files[m->lines[i].file];
-    if (!may_have_sound(m, line, size))
-        return false;
     struct err ignored = {0};
     struct record r = {0};
     struct record_place place = {.where = "",
                                  .dir = f->dir,
                                  .columns = m->options.columns,
                                  .column_count = m->options.column_count};
-    bool found = record_parse(&r, line, size, &place, &ignored) == 0 && r.media_count > 0;
+    bool is_bad = record_parse(&r, line, size, &place, &ignored) != 0;
+    unsigned kinds = is_bad ? 0 : kinds_of(&r);
     record_release(&r);
-    return found;
+    return kinds;
 }
 
-/* Rows of one table have the same columns: the header says whether they can. */
-static bool header_may_have_sound(const struct manifest *m, const struct manifest_file *f)
+/* Rows of one table have the same columns: the header says whether they can have any media. */
+static bool header_may_have(const struct manifest *m, const struct manifest_file *f)
 {
+    static const char *const words[] = {"audio", "image", "video", "messages"};
     bool may = false;
-    for (int i = 0; i < f->header.count; i++)
-        may = may || strstr(f->header.fields[i], "audio") ||
-              strcmp(f->header.fields[i], "messages") == 0;
-    for (int i = 0; i < m->options.column_count; i++)
-        may = may || strstr(m->options.columns[i], "audio") ||
-              strstr(m->options.columns[i], "messages");
+    for (int w = 0; w < 4; w++) {
+        for (int i = 0; i < f->header.count; i++)
+            may = may || strstr(f->header.fields[i], words[w]);
+        for (int i = 0; i < m->options.column_count; i++)
+            may = may || strstr(m->options.columns[i], words[w]);
+    }
     return may;
 }
 
-static bool row_has_sound(const struct manifest *m, int64_t i)
+static unsigned kinds_of_row(const struct manifest *m, int64_t i)
 {
     struct err ignored = {0};
     struct record r = {0};
     struct record_ref ref = {.index = i, .file = (int32_t)m->lines[i].file};
-    bool found = manifest_record(m, &ref, NULL, NULL, NULL, &r, &ignored) == 0 && r.media_count > 0;
+    bool is_bad = manifest_record(m, &ref, NULL, NULL, NULL, &r, &ignored) != 0;
+    unsigned kinds = is_bad ? 0 : kinds_of(&r);
     record_release(&r);
-    return found;
+    return kinds;
 }
 
 /* Lines that follow each other, read in large pieces. */
@@ -105,21 +162,25 @@ static const char *next_line(struct reader *r, const struct manifest *m, int64_t
     return r->bytes + (l->offset - r->begin);
 }
 
-static bool lines_have_sound(const struct manifest *m, int64_t count)
+static unsigned kinds_of_lines(const struct manifest *m, unsigned wanted, int64_t count)
 {
     struct reader reader = {.file = -1};
-    bool found = false, may = true;
+    bool may = true;
+    unsigned found = 0;
     int64_t file = -1, end = count > 0 && count < m->line_count ? count : m->line_count;
-    for (int64_t i = 0; i < end && !found; i++) {
+    for (int64_t i = 0; i < end && (wanted & ~found); i++) {
         const struct manifest_file *f = &m->files[m->lines[i].file];
+        bool is_json = f->kind == MANIFEST_JSONL;
         if (m->lines[i].file != file)
-            may = f->kind == MANIFEST_JSONL || header_may_have_sound(m, f);
+            may = is_json || header_may_have(m, f);
         file = m->lines[i].file;
         if (!may)
             continue;
-        const char *line = f->kind == MANIFEST_JSONL ? next_line(&reader, m, i) : NULL;
-        found = line ? has_sound(m, i, line, m->lines[i].size)
-                     : f->kind != MANIFEST_JSONL && row_has_sound(m, i);
+        const char *line = is_json ? next_line(&reader, m, i) : NULL;
+        if (line && may_have(m, wanted & ~found, line, m->lines[i].size))
+            found |= kinds_of_line(m, i, line, m->lines[i].size);
+        else if (!is_json)
+            found |= kinds_of_row(m, i);
     }
     free(reader.bytes);
     return found;
@@ -132,30 +193,33 @@ static int read_source(void *arg, int64_t offset, void *out, size_t size, struct
     return source_read(arg, offset, out, size, e);
 }
 
-/* Does the first sample of an opened shard have a clip? */
-static bool sample_has_sound(const struct manifest *m, const struct shard *s, int32_t file,
-                             struct source *source)
+enum { ALL = 1 << RECORD_AUDIO | 1 << RECORD_IMAGE | 1 << RECORD_VIDEO };
+
+/* What the first sample of an opened shard has. */
+static unsigned kinds_of_sample(const struct manifest *m, const struct shard *s, int32_t file,
+                                struct source *source)
 {
     struct err e = {0};
     struct record r = {0};
     struct record_ref ref = {.shard = s, .index = 0, .file = file};
     if (s->record_count == 0)
-        return true;
-    bool found = manifest_record(m, &ref, read_source, source, NULL, &r, &e) || r.media_count > 0;
+        return ALL;
+    bool is_bad = manifest_record(m, &ref, read_source, source, NULL, &r, &e) != 0;
+    unsigned kinds = is_bad ? ALL : kinds_of(&r);
     record_release(&r);
-    return found;
+    return kinds;
 }
 
 /* The same for a shard that is a file here. */
-static bool file_has_sound(const struct manifest *m, int32_t file, const char *path)
+static unsigned kinds_of_file(const struct manifest *m, int32_t file, const char *path)
 {
     struct err e = {0};
     struct shard s;
     if (shard_index(&s, path, m->files[file].object.uri, m->options.columns,
                     m->options.column_count, &e))
-        return true;
+        return ALL;
     struct source *source = source_open(NULL, path, &e);
-    bool found = !source || sample_has_sound(m, &s, file, source);
+    unsigned found = source ? kinds_of_sample(m, &s, file, source) : ALL;
     source_close(source);
     shard_release(&s);
     return found;
@@ -206,8 +270,8 @@ static bool cut_first_sample(const char *path, char *bytes, size_t size)
     return file_write(path, bytes, (size_t)end + TAR_END, &ignored) == 0;
 }
 
-/* Look at the first sample of a remote shard without fetching all of it: 1 sound, 0 none, -1 it
- * does not work like this. */
+/* Look at the first sample of a remote shard without fetching all of it: its kinds, -1 it does not
+ * work like this. */
 static int peek(const struct manifest *m, int32_t file)
 {
     const struct object *o = &m->files[file].object;
@@ -221,7 +285,7 @@ static int peek(const struct manifest *m, int32_t file)
         size_t n = (size_t)(size < o->size ? size : o->size);
         char *bytes = xmalloc(n + TAR_END);
         if (source_read(source, 0, bytes, n, &e) == 0 && cut_first_sample(path, bytes, n))
-            found = file_has_sound(m, file, path);
+            found = (int)kinds_of_file(m, file, path);
         free(bytes);
     }
     source_close(source);
@@ -243,47 +307,62 @@ static int ask_index(const struct manifest *m, int32_t file)
         manifest_read_indexes(m, m->options.net, &file, 1, &read, &e) == 0 && read.name)
         s = &read;
     struct source *source = s ? source_open_object(m->options.net, &f->object, &e) : NULL;
-    int found = source ? sample_has_sound(m, s, file, source) : -1;
+    int found = source ? (int)kinds_of_sample(m, s, file, source) : -1;
     source_close(source);
     shard_release(&read);
     return found;
 }
 
-static bool spooled_has_sound(const struct manifest *m, int32_t file)
+static unsigned kinds_of_spooled(const struct manifest *m, int32_t file)
 {
     const struct object *o = &m->files[file].object;
     struct spool *spool = m->options.spool;
     struct err e = {0};
     char *path = NULL;
     if (!spool)
-        return true;
+        return ALL;
     spool_want(spool, o);
-    bool found = spool_take(spool, o, &path, NULL, &e) || file_has_sound(m, file, path);
+    bool is_lost = spool_take(spool, o, &path, NULL, &e) != 0;
+    unsigned found = is_lost ? ALL : kinds_of_file(m, file, path);
     spool_give(spool, o);
     free(path);
     return found;
 }
 
-static bool shard_has_sound(const struct manifest *m, int32_t file)
+static unsigned kinds_of_shard(const struct manifest *m, int32_t file)
 {
     const struct manifest_file *f = &m->files[file];
     const char *plain = source_local_path(f->object.uri);
     if (manifest_is_packed(f))
-        return spooled_has_sound(m, file);
+        return kinds_of_spooled(m, file);
     if (plain)
-        return file_has_sound(m, file, plain);
+        return kinds_of_file(m, file, plain);
     int found = ask_index(m, file);
     if (found < 0 && f->object.size > 0)
         found = peek(m, file);
-    return found < 0 ? spooled_has_sound(m, file) : found;
+    return found < 0 ? kinds_of_spooled(m, file) : (unsigned)found;
+}
+
+unsigned manifest_media(const struct manifest *m, unsigned wanted, int64_t count)
+{
+    unsigned found = kinds_of_lines(m, wanted, count);
+    for (int64_t i = 0; i < m->file_count && (wanted & ~found); i++)
+        if (m->files[i].kind == MANIFEST_TAR)
+            return wanted & (found | kinds_of_shard(m, (int32_t)i));
+    return wanted & found;
 }
 
 bool manifest_has_sound(const struct manifest *m, int64_t count)
 {
-    if (lines_have_sound(m, count))
-        return true;
-    for (int64_t i = 0; i < m->file_count; i++)
-        if (m->files[i].kind == MANIFEST_TAR)
-            return shard_has_sound(m, (int32_t)i);
-    return false;
+    return manifest_media(m, bit(RECORD_AUDIO), count) != 0;
+}
+
+bool manifest_has_images(const struct manifest *m, int64_t count)
+{
+    return manifest_media(m, bit(RECORD_IMAGE), count) != 0;
+}
+
+bool manifest_has_video(const struct manifest *m, int64_t count)
+{
+    return manifest_media(m, bit(RECORD_VIDEO), count) != 0;
 }
