@@ -2,6 +2,8 @@
 #include "net.h"
 
 #include "base/dir.h"
+#include "base/mem.h"
+#include "nn/table.h"
 
 static struct nn_params params;
 static char *dir;
@@ -208,6 +210,257 @@ static void test_bind__random_depends_on_seed_and_name_only(void **state)
         free(found[i]);
 }
 
+/* ------------------------------------------------------------- quantised -- */
+
+static mx_array normal(uint64_t seed, const int *shape, int n)
+{
+    return mx_random_normal_(mx_random_key(seed), 1, shape, n);
+}
+
+/* On load: the linear layers and experts of blocks, not embeddings, norms, routers, projections
+ * outside, nor rows that are no multiple of the group; from the stored dtype. */
+static void test_bind__quantises_on_load(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct safetensors_item items[] = {
+        {"m.layers.0.q_proj.weight", normal(1, SHAPE(8, 64)), MX_BFLOAT16},
+        {"m.layers.0.odd.weight", normal(2, SHAPE(8, 48)), MX_BFLOAT16},
+        {"m.layers.0.router.proj.weight", normal(3, SHAPE(4, 64)), MX_BFLOAT16},
+        {"m.layers.0.experts.gate_up_proj", normal(4, SHAPE(4, 64, 64)), MX_BFLOAT16},
+        {"m.layers.0.experts.down_proj", normal(5, SHAPE(4, 64, 32)), MX_BFLOAT16},
+        {"m.layers.0.norm.weight", normal(6, SHAPE(64)), MX_BFLOAT16},
+        {"m.embed.weight", normal(7, SHAPE(8, 64)), MX_BFLOAT16},
+        {"m.proj.weight", normal(8, SHAPE(8, 64)), MX_BFLOAT16},
+    };
+    struct safetensors *s = checkpoint(items, 8);
+    struct nn_linear q, odd, router, embed, proj;
+    struct nn_experts x;
+    struct nn_norm norm;
+    struct nn_binder b;
+
+    nn_binder_init(&b, &params, s, MX_FLOAT32);
+    b.quantize_bits = 4;
+    b.quantize_group = 32;
+    nn_root(&b, "m.");
+    nn_bind_embedding(&b, "embed", &embed, 64, 8);
+    nn_bind_linear(&b, "proj", &proj, 64, 8);
+    nn_under(&b, "layers.%d.", 0);
+    nn_bind_linear(&b, "q_proj", &q, 64, 8);
+    nn_bind_linear(&b, "odd", &odd, 48, 8);
+    nn_bind_linear(&b, "router.proj", &router, 64, 4);
+    nn_bind_experts(&b, "experts", &x, 4, 64, 32);
+    nn_bind_norm(&b, "norm", &norm, 64);
+    if (nn_bind_end(&b, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(q.quant.bits, 4);
+    assert_int_equal(x.gate_up_quant.bits, 4);
+    assert_int_equal(x.down_quant.group, 32);
+    assert_true(embed.quant.bits + proj.quant.bits + odd.quant.bits + router.quant.bits == 0);
+    assert_int_equal(mx_dtype(q.weight), MX_UINT32);
+    assert_int_equal(mx_dtype(q.quant.scales), MX_BFLOAT16);
+    mx_array words, scales, biases, stored = mx_astype(items[0].array, MX_BFLOAT16);
+    mx_quantize(stored, 32, 4, &words, &scales, &biases);
+    expect_near(nn_linear_weight(&q, MX_FLOAT32),
+                mx_dequantize(words, mx_astype(scales, MX_FLOAT32), mx_astype(biases, MX_FLOAT32),
+                              32, 4, MX_FLOAT32),
+                1e-6);
+    expect_near(nn_dequantize(x.down, &x.down_quant, MX_FLOAT32), items[4].array, 0.3);
+
+    const struct nn_param *p = nn_params_find(&params, "m.layers.0.experts.gate_up_proj");
+    assert_true(p->quant == &x.gate_up_quant && p->n == 3 && p->shape[2] == 64);
+    assert_int_equal(p->stored, MX_BFLOAT16);
+    p = nn_params_find(&params, "m.layers.0.q_proj.weight.scales");
+    assert_int_equal(p->role, NN_PART);
+    assert_int_equal(nn_params_train(&params, NULL, 0, &e), -1);
+    assert_err(e, ERR_USAGE, "m.layers.0.q_proj.weight is quantised and cannot be trained in full");
+    done(s);
+}
+
+enum { MLX_TENSORS = 19, MLX_QUANTISED = 6 };
+
+static const struct {
+    const char *name;
+    int shape[3], n, bits, group;
+} MLX_WEIGHTS[MLX_QUANTISED] = {
+    {"language_model.model.embed_tokens", {12, 64}, 2, 4, 64},
+    {"language_model.model.table", {12, 128}, 2, 4, 32},
+    {"language_model.model.layers.0.q_proj", {8, 64}, 2, 6, 32},
+    {"language_model.model.layers.0.experts.switch_glu.gate_proj", {3, 32, 64}, 3, 4, 64},
+    {"language_model.model.layers.0.experts.switch_glu.up_proj", {3, 32, 64}, 3, 4, 64},
+    {"language_model.model.layers.0.experts.switch_glu.down_proj", {3, 64, 32}, 3, 8, 32},
+};
+
+/* Those, and a convolution [out,in,height,width] with its channels last; `dense` is what the
+ * quantised ones stand for. */
+static struct safetensors *checkpoint_of_mlx(mx_array dense[MLX_QUANTISED], mx_array conv)
+{
+    static const char *const ENDS[] = {"weight", "scales", "biases"};
+    struct err e = {0};
+    struct safetensors_item items[MLX_TENSORS];
+    struct safetensors_pair format = {"format", "mlx"};
+    char *names[MLX_TENSORS];
+    int count = 0;
+
+    for (int i = 0; i < MLX_QUANTISED; i++) {
+        int bits = MLX_WEIGHTS[i].bits, group = MLX_WEIGHTS[i].group;
+        mx_array part[3], w = normal(20 + (uint64_t)i, MLX_WEIGHTS[i].shape, MLX_WEIGHTS[i].n);
+        mx_quantize(w, group, bits, &part[0], &part[1], &part[2]);
+        dense[i] = mx_dequantize(part[0], part[1], part[2], group, bits, MX_FLOAT32);
+        for (int k = 0; k < 3; k++, count++) {
+            names[count] = xasprintf("%s.%s", MLX_WEIGHTS[i].name, ENDS[k]);
+            items[count] =
+                (struct safetensors_item){names[count], part[k], k == 0 ? MX_UINT32 : MX_FLOAT32};
+        }
+    }
+    names[count] = xstrdup("audio_tower.conv.weight");
+    items[count] =
+        (struct safetensors_item){names[count], mx_transpose(conv, 0, 2, 3, 1), MX_FLOAT32};
+    dir = testing_folder();
+    char *path = path_join(dir, "model.safetensors");
+    if (safetensors_write(path, items, MLX_TENSORS, &format, 1, NULL, &e))
+        fail_msg("%s", e.text);
+    struct safetensors *s = safetensors_open(dir, &e);
+    assert_ok(e);
+    free(path);
+    for (int i = 0; i < MLX_TENSORS; i++)
+        free(names[i]);
+    return s;
+}
+
+/* A checkpoint as MLX's tools write it: their names, quantised layers of different bits, the
+ * experts' gate and up apart, quantised embeddings, convolutions with channels last. */
+static void test_bind__checkpoint_of_mlx(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    mx_array dense[MLX_QUANTISED], conv = normal(30, SHAPE(4, 2, 3, 5));
+    struct safetensors *s = checkpoint_of_mlx(dense, conv);
+    struct nn_linear embed, table, q;
+    struct nn_experts x;
+    struct nn_conv c;
+    struct nn_binder b;
+
+    nn_binder_init(&b, &params, s, MX_FLOAT32);
+    nn_root(&b, "model.language_model.");
+    assert_true(nn_has(&b, "embed_tokens.weight"));
+    nn_bind_embedding(&b, "embed_tokens", &embed, 64, 12);
+    nn_bind_table(&b, "table", &table, 128, 12);
+    nn_under(&b, "layers.%d.", 0);
+    nn_bind_linear(&b, "q_proj", &q, 64, 8);
+    nn_bind_experts(&b, "experts", &x, 3, 64, 32);
+    nn_root(&b, "model.audio_tower.");
+    nn_bind_conv2d(&b, "conv", &c, 2, 4, 3, 5);
+    if (nn_bind_end(&b, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(q.quant.bits, 6);
+    assert_int_equal(x.down_quant.bits, 8);
+    expect_near(nn_linear_weight(&embed, MX_FLOAT32), dense[0], 1e-6);
+    expect_near(nn_linear_weight(&q, MX_FLOAT32), dense[2], 1e-6);
+    mx_array both[] = {dense[3], dense[4]};
+    expect_near(nn_dequantize(x.gate_up, &x.gate_up_quant, MX_FLOAT32), mx_concatenate(both, 2, 1),
+                1e-6);
+    expect_near(nn_dequantize(x.down, &x.down_quant, MX_FLOAT32), dense[5], 1e-6);
+    expect_near(c.weight, conv, 0);
+    const int32_t ids[] = {11, 0, 3};
+    mx_array rows = mx_take(dense[1], mx_from(ids, MX_INT32, SHAPE(3)), 0);
+    expect_near(nn_embedding_host(&table, ids, 3), rows, 1e-6);
+    done(s);
+}
+
+static void test_bind__refuses_unknown_quantisation(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    mx_array part[3];
+    mx_quantize(normal(1, SHAPE(8, 64)), 32, 4, &part[0], &part[1], &part[2]);
+    struct safetensors_item items[] = {
+        {"a.weight", part[0], MX_UINT32},   {"a.scales", part[1], MX_UINT8},
+        {"b.weight", part[0], MX_UINT32},   {"b.scales", part[1], MX_FLOAT32},
+        {"c.weight", part[0], MX_UINT32},   {"c.scales", part[1], MX_FLOAT32},
+        {"c.biases", part[2], MX_BFLOAT16},
+    };
+    struct safetensors *s = checkpoint(items, 7);
+    struct nn_linear l[3];
+    struct nn_binder b;
+    nn_binder_init(&b, &params, s, MX_FLOAT32);
+    nn_bind_linear(&b, "a", &l[0], 64, 8);
+    nn_bind_linear(&b, "b", &l[1], 64, 8);
+    nn_bind_linear(&b, "c", &l[2], 64, 8);
+    assert_int_equal(nn_bind_end(&b, &e), -1);
+    assert_non_null(strstr(e.text,
+                           "3 of a dtype that is not for weights: a.weight is quantised in a "
+                           "way that is not known"));
+    done(s);
+}
+
+/* A table's rows come from the file, and the device has nothing of it. */
+static void test_bind__table_stays_with_the_host(void **state)
+{
+    (void)state;
+    enum { ROWS = 4096, WIDE = 256 };
+    struct err e = {0};
+    mx_array w = normal(1, SHAPE(ROWS, WIDE));
+    struct safetensors_item items[] = {{"table.weight", w, MX_BFLOAT16}};
+    struct safetensors *s = checkpoint(items, 1);
+    struct nn_linear t, random;
+    struct nn_binder b;
+    const int32_t ids[] = {4095, 7, 0, 7}, wrong[] = {0, ROWS};
+    size_t there = mx_memory_active();
+
+    nn_binder_init(&b, &params, s, MX_FLOAT32);
+    nn_bind_table(&b, "table", &t, WIDE, ROWS);
+    assert_int_equal(nn_bind_end(&b, &e), 0);
+    nn_binder_init(&b, &params, NULL, MX_FLOAT32);
+    b.seed = 4;
+    nn_bind_table(&b, "random", &random, WIDE, ROWS);
+    assert_int_equal(nn_bind_end(&b, &e), 0);
+    safetensors_close(s);
+    assert_true(t.table && random.table);
+
+    mx_array index = mx_from(ids, MX_INT32, SHAPE(4));
+    mx_array rows = nn_embedding_host(&t, ids, 4), more = nn_embedding_host(&random, ids, 4);
+    assert_int_equal(mx_dtype(rows), MX_FLOAT32);
+    assert_int_equal(mx_eval(&rows, 1, &e), 0);
+    assert_int_equal(mx_eval(&more, 1, &e), 0);
+    assert_true(mx_memory_active() < there + (size_t)ROWS * WIDE);
+    expect_near(rows, mx_take(mx_astype(w, MX_BFLOAT16), index, 0), 0);
+    expect_near(nn_embedding(&t, index), rows, 0);
+    expect_near(nn_embedding(&random, index), more, 0);
+    assert_near(deviation(random.weight), 1 / sqrt(WIDE), 1e-3);
+    assert_int_equal(mx_dtype(random.weight), MX_BFLOAT16);
+
+    nn_embedding_host(&t, wrong, 2);
+    assert_int_equal(mx_check(&e), -1);
+    assert_non_null(strstr(e.text, "token 4096 is not in a table of 4096 rows"));
+    /* Trained, it is an ordinary weight. */
+    e = (struct err){0};
+    assert_int_equal(nn_params_train(&params, NULL, 0, &e), 0);
+    mx_set(t.weight, mx_scale(t.weight, 2));
+    expect_near(nn_embedding_host(&t, ids, 4), mx_scale(rows, 2), 0);
+    done(NULL);
+}
+
+static void test_bind__buffers_and_names_of_modules(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct nn_linear l;
+    mx_array x;
+    struct nn_binder b;
+    nn_binder_init(&b, &params, NULL, MX_FLOAT32);
+    nn_root(&b, "model.");
+    nn_bind_buffer(&b, "std_scale", &x, SHAPE(3), 2);
+    nn_bind_linear(&b, "a.dense", &l, 4, 4);
+    nn_module_name(&b, "model.b.dense");
+    assert_int_equal(nn_bind_end(&b, &e), 0);
+    expect_near(x, mx_full(2, MX_FLOAT32, 3), 0);
+    assert_int_equal(nn_params_find(&params, "model.std_scale")->role, NN_BUFFER);
+    assert_string_equal(params.modules[0].name, "model.b.dense");
+    assert_non_null(nn_params_find(&params, "model.a.dense.weight"));
+    done(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +468,11 @@ int main(void)
         nn_test(test_bind__lists_all_problems),
         nn_test(test_bind__random_starts),
         nn_test(test_bind__random_depends_on_seed_and_name_only),
+        nn_test(test_bind__quantises_on_load),
+        nn_test(test_bind__checkpoint_of_mlx),
+        nn_test(test_bind__refuses_unknown_quantisation),
+        nn_test(test_bind__table_stays_with_the_host),
+        nn_test(test_bind__buffers_and_names_of_modules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* A saved model folder: all tensors, the config's dtype, the files beside, never half of it. */
+#include "adapters_fixture.h"
 #include "net.h"
 
 #include <errno.h>
@@ -155,12 +156,115 @@ static void test_hub__source_without_config(void **state)
     remove_source(&n);
 }
 
+/* A folder with a config beside nothing else. */
+static void make_bare_source(const char *config)
+{
+    struct err e = {0};
+    char *base = testing_folder();
+    source = path_join(base, "source");
+    dir = path_join(base, "saved");
+    free(base);
+    assert_int_equal(dir_make(source, &e), 0);
+    put("config.json", config);
+}
+
+/* The merged model computes what PEFT's adapter does; of a quantised base it is dense. */
+static void expect_merged(const char *kind, bool quantised)
+{
+    struct net n, m;
+    struct err e = {0};
+    char path[200];
+    make_bare_source("{\"dtype\":\"float32\",\"quantization\":{\"bits\":4},"
+                     "\"quantization_config\":{\"bits\":4}}");
+    snprintf(path, sizeof path, ADAPTERS "net_%s", kind);
+    net_open_from(&n, path, 64, 32, quantised ? 4 : 0);
+    snprintf(path, sizeof path, ADAPTERS "%s", kind);
+    struct hub_options o = {.source = source, .dtype = MX_FLOAT32, .merge = true};
+    if (nn_lora_load(&n.params, path, NULL, &e) || hub_save(&n.params, dir, &o, &e))
+        fail_msg("%s", e.text);
+    net_open_from(&m, dir, 64, 32, 0);
+    assert_int_equal(m.params.module_count, 4);
+    expect_near(net_forward(&m, ref_of("%s.x%s", kind, "")), ref_of("%s.y%s", kind, ""), 1e-5);
+    char *config = path_join(dir, "config.json");
+    json_t *c = json_read_file(config, 1 << 20, &e);
+    assert_true(c && !json_object_get(c, "quantization") &&
+                !json_object_get(c, "quantization_config"));
+    json_decref(c);
+    free(config);
+    net_close(&m);
+    remove_source(&n);
+}
+
+static void test_hub__merges_adapters(void **state)
+{
+    (void)state;
+    expect_merged("dora", false);
+    expect_merged("patterns", false);
+    expect_merged("quantised", true);
+}
+
+/* Weights beyond the limit lie in several files with an index; each tensor is in one. */
+static void test_hub__shards(void **state)
+{
+    (void)state;
+    struct net n, m = {0};
+    struct err e = {0};
+    make_source(&n);
+    struct hub_options o = {.source = source, .dtype = MX_FLOAT32, .shard_bytes = 400};
+    if (hub_save(&n.params, dir, &o, &e))
+        fail_msg("%s", e.text);
+    assert_false(saved("model.safetensors"));
+    assert_true(saved("model-00001-of-00003.safetensors") &&
+                saved("model-00003-of-00003.safetensors"));
+    char *path = path_join(dir, "model.safetensors.index.json");
+    json_t *index = json_read_file(path, 1 << 20, &e);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(index, "metadata"), "total_size")),
+        4 * (4 * 48 + 2 * 6 + 2));
+    assert_int_equal(json_object_size(json_object_get(index, "weight_map")), 7);
+    json_decref(index);
+    free(path);
+    struct safetensors *s = safetensors_open(dir, &e);
+    assert_ok(e);
+    struct err left = {0};
+    assert_int_equal(net_bind(&m, s, 6, 8, &left), -1);
+    assert_err(left, ERR_INTEGRITY, "1 left over: vision.x");
+    expect_near(net_forward(&m, ref("lora.x")), net_forward(&n, ref("lora.x")), 0);
+    safetensors_close(s);
+    net_close(&m);
+    remove_source(&n);
+}
+
+/* Towers of an MLX checkpoint that were not loaded are not copied as if they were transformers'. */
+static void test_hub__part_of_an_mlx_checkpoint(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    struct safetensors_pair format = {"format", "mlx"};
+    make_bare_source("{}");
+    net_open(&n);
+    struct safetensors_item items[] = {
+        {"model.layers.0.q_proj.weight", mx_zeros(MX_FLOAT32, 8, 6), MX_FLOAT32},
+        {"vision_tower.conv.weight", mx_zeros(MX_FLOAT32, 2), MX_FLOAT32}};
+    char *path = path_join(source, "model.safetensors");
+    assert_int_equal(safetensors_write(path, items, 2, &format, 1, NULL, &e), 0);
+    free(path);
+    struct hub_options o = {.source = source, .dtype = MX_FLOAT32};
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), -1);
+    assert_err(e, ERR_USAGE, "vision_tower.conv.weight is in the layout of MLX and was not loaded");
+    remove_source(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         nn_test(test_hub__saves_a_whole_folder),
         nn_test(test_hub__a_fault_leaves_a_whole_folder),
         nn_test(test_hub__source_without_config),
+        adapters_test(test_hub__merges_adapters),
+        nn_test(test_hub__shards),
+        nn_test(test_hub__part_of_an_mlx_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

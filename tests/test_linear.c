@@ -62,6 +62,63 @@ static void test_linear__dropout(void **state)
     free(other);
 }
 
+/* DoRA under dropout is PEFT's: y = x Wᵀ + b + (c - 1) d Wᵀ + c s (d Aᵀ) Bᵀ, d = dropout(x). */
+static void test_linear__magnitude_and_dropout(void **state)
+{
+    (void)state;
+    struct nn_dropout drop = {.rate = 0.5, .key = mx_random_key(8)};
+    mx_array x = mx_random_normal_(mx_random_key(1), 1, SHAPE(7, 4));
+    mx_array eye =
+        mx_from((float[]){1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}, MX_FLOAT32, SHAPE(4, 4));
+    struct nn_linear only = {
+        .weight = mx_zeros(MX_FLOAT32, 4, 4),
+        .lora = {.a = eye, .b = eye, .rank = 4, .scale = 1, .site = 5, .dropout = &drop},
+    };
+    mx_array d = nn_linear(&only, x);
+    struct nn_linear l = {
+        .weight = mx_random_normal_(mx_random_key(2), 1, SHAPE(3, 4)),
+        .bias = mx_random_normal_(mx_random_key(3), 1, SHAPE(3)),
+        .lora = {.a = mx_random_normal_(mx_random_key(4), 1, SHAPE(2, 4)),
+                 .b = mx_random_normal_(mx_random_key(5), 1, SHAPE(3, 2)),
+                 .magnitude = mx_random_uniform_(mx_random_key(6), 1, 3, SHAPE(3)),
+                 .rank = 2,
+                 .scale = 1.5,
+                 .site = 5,
+                 .dropout = &drop},
+    };
+    l.lora.squares = nn_linear_squares(&l);
+    mx_array ba = mx_scale(mx_matmul(l.lora.b, l.lora.a), 1.5), v = mx_add(l.weight, ba);
+    mx_array c = mx_divide(l.lora.magnitude, mx_sqrt(mx_sum(mx_square(v), 1, false)));
+    mx_array y = mx_add(mx_matmul(x, mx_swapaxes(l.weight, 0, 1)), l.bias);
+    mx_array base = mx_matmul(d, mx_swapaxes(l.weight, 0, 1));
+    y = mx_add(y, mx_multiply(mx_shift(c, -1), base));
+    y = mx_add(y, mx_multiply(c, mx_matmul(d, mx_swapaxes(ba, 0, 1))));
+    expect_near(nn_linear(&l, x), y, 1e-5);
+    drop.key = MX_NONE;
+    mx_array merged = nn_linear_merged(&l, MX_FLOAT32);
+    expect_near(nn_linear(&l, x), mx_add(mx_matmul(x, mx_swapaxes(merged, 0, 1)), l.bias), 1e-5);
+    expect_near(merged, mx_multiply(mx_expand_dims(c, 1), v), 1e-6);
+}
+
+/* Rows of a quantised table, and the clamp around a quantised layer. */
+static void test_linear__quantised(void **state)
+{
+    (void)state;
+    mx_array w = mx_random_normal_(mx_random_key(2), 1, SHAPE(5, 64));
+    struct nn_clip_linear c = {.linear = {.quant = {.bits = 4, .group = 32}, .dtype = MX_FLOAT32}};
+    struct nn_linear *l = &c.linear;
+    mx_quantize(w, 32, 4, &l->weight, &l->quant.scales, &l->quant.biases);
+    mx_array dense = nn_linear_weight(l, MX_FLOAT32);
+    expect_near(dense, w, 0.3);
+    mx_array ids = mx_from((int32_t[]){4, 0, 4, 2}, MX_INT32, SHAPE(2, 2));
+    expect_near(nn_embedding(l, ids), mx_take(dense, ids, 0), 1e-6);
+    c.input_min = mx_float(-0.5), c.input_max = mx_float(0.25);
+    c.output_min = mx_float(-2), c.output_max = mx_float(1.5);
+    mx_array x = mx_random_normal_(mx_random_key(9), 1, SHAPE(3, 64));
+    mx_array y = mx_matmul(mx_clip(x, c.input_min, c.input_max), mx_swapaxes(dense, 0, 1));
+    expect_near(nn_clip_linear(&c, x), mx_clip(y, c.output_min, c.output_max), 1e-5);
+}
+
 static void test_linear__embedding_casts_rows(void **state)
 {
     (void)state;
@@ -82,6 +139,8 @@ int main(void)
         nn_test(test_linear__clipped_equals_transformers),
         nn_test(test_linear__adapter),
         nn_test(test_linear__dropout),
+        nn_test(test_linear__magnitude_and_dropout),
+        nn_test(test_linear__quantised),
         nn_test(test_linear__embedding_casts_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

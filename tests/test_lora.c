@@ -144,14 +144,106 @@ static void test_lora__table(void **state)
     assert_string_equal(rows[0].tower, "language");
     assert_int_equal(rows[0].count, 2);
     assert_int_equal(rows[0].parameters, 2 * 2 * (6 + 8));
+    assert_int_equal(rows[0].rank, 2);
     free(rows);
 
     assert_int_equal(nn_params_train(&n.params, NULL, 0, &e), 0);
     assert_int_equal(nn_trained_table(&n.params, &rows), 3);
     assert_string_equal(rows[2].name, "model.layers.*.o_proj.bias");
     assert_int_equal(rows[2].parameters, 2 * 6);
+    assert_int_equal(rows[2].rank, 0);
     free(rows);
     net_close(&n);
+}
+
+/* A fresh DoRA adapter changes nothing either: its magnitudes are the lengths of the rows. */
+static void test_lora__dora_starts_as_nothing(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    struct nn_trained *rows;
+    struct nn_lora_config c = {.rank = 2, .alpha = 4, .seed = 9, .dora = true};
+    net_open(&n);
+    mx_array before_it = net_forward(&n, ref("lora.x"));
+    assert_int_equal(nn_lora_attach(&n.params, &c, &e), 0);
+    expect_near(net_forward(&n, ref("lora.x")), before_it, 1e-6);
+    assert_int_equal(nn_trainable(&n.params, "").n, 12);
+    assert_int_equal(nn_trained_table(&n.params, &rows), 2);
+    assert_int_equal(rows[0].count, 2);
+    assert_int_equal(rows[0].rank, 2);
+    assert_int_equal(rows[0].parameters, 2 * (2 * (6 + 8) + 8));
+    free(rows);
+    net_close(&n);
+}
+
+struct towers {
+    struct nn_params params;
+    struct nn_linear q, router, heard;
+    struct nn_experts experts;
+};
+
+static void open_towers(struct towers *m)
+{
+    struct err e = {0};
+    struct nn_binder b;
+    *m = (struct towers){0};
+    nn_binder_init(&b, &m->params, NULL, MX_FLOAT32);
+    nn_root(&b, "model.");
+    nn_under(&b, "layers.%d.", 0);
+    nn_bind_linear(&b, "q_proj", &m->q, 6, 8);
+    nn_bind_linear(&b, "router.proj", &m->router, 6, 3);
+    nn_bind_experts(&b, "experts", &m->experts, 3, 6, 4);
+    b.tower = "audio";
+    nn_under(&b, "audio_tower.layers.%d.", 0);
+    nn_bind_linear(&b, "q_proj", &m->heard, 6, 8);
+    assert_int_equal(nn_bind_end(&b, &e), 0);
+}
+
+/* A tower may have a rank of its own; routers get an adapter when a target says so. */
+static void test_lora__towers_routers_and_experts(void **state)
+{
+    (void)state;
+    static char router[] = "router.proj", gate[] = "experts.gate_up_proj";
+    struct towers m;
+    struct err e = {0};
+    struct nn_lora_config c = {.rank = 4,
+                               .alpha = 8,
+                               .towers = (char *[]){language, audio},
+                               .tower_count = 2,
+                               .others = {{"audio", 2, 3}},
+                               .other_count = 1};
+    open_towers(&m);
+    assert_int_equal(nn_lora_attach(&m.params, &c, &e), 0);
+    assert_int_equal(m.q.lora.rank, 4);
+    assert_near(m.q.lora.scale, 2, 0);
+    assert_int_equal(m.heard.lora.rank, 2);
+    assert_near(m.heard.lora.scale, 1.5, 0);
+    assert_int_equal(m.router.lora.rank, 0);
+    nn_params_release(&m.params);
+
+    open_towers(&m);
+    c.targets = (char *[]){router, q}, c.target_count = 2;
+    assert_int_equal(nn_lora_attach(&m.params, &c, &e), 0);
+    assert_int_equal(m.router.lora.rank, 4);
+    nn_params_release(&m.params);
+
+    open_towers(&m);
+    c.targets = (char *[]){q, gate};
+    assert_int_equal(nn_lora_attach(&m.params, &c, &e), -1);
+    assert_err(e, ERR_USAGE,
+               "lora target experts.gate_up_proj means experts, which get no adapter");
+    c.target_count = 0;
+    c.tower_count = 1;
+    e = (struct err){0};
+    assert_int_equal(nn_lora_attach(&m.params, &c, &e), -1);
+    assert_err(e, ERR_USAGE, "rank for the tower audio, which gets no adapter");
+    c.tower_count = 2;
+    c.others[0].rank = 0;
+    e = (struct err){0};
+    assert_int_equal(nn_lora_attach(&m.params, &c, &e), -1);
+    assert_err(e, ERR_USAGE, "lora rank of audio is 0");
+    nn_params_release(&m.params);
 }
 
 /* Training moves the adapters and lowers the loss; the base weights stay. */
@@ -168,7 +260,7 @@ static void test_lora__learns(void **state)
     mx_array base = mx_shift(n.layers[0].q_proj.weight, 0), x = ref("lora.x");
     assert_int_equal(attach(&n, NULL, 0, &e), 0);
     struct mx_arrays wrt = nn_trainable(&n.params, "");
-    nn_adamw_init(&o, wrt, &config);
+    nn_adamw_init(&o, wrt, NULL, &config);
     for (int t = 1; t <= 50; t++) {
         mx_array loss, grads[8];
         mx_enter();
@@ -237,6 +329,8 @@ int main(void)
         nn_test(test_lora__refuses),
         nn_test(test_lora__tower_without_blocks),
         nn_test(test_lora__table),
+        nn_test(test_lora__dora_starts_as_nothing),
+        nn_test(test_lora__towers_routers_and_experts),
         nn_test(test_lora__learns),
         nn_test(test_lora__dropout_under_checkpointing),
     };

@@ -301,6 +301,65 @@ static void test_mx__checkpoint_saves_memory(void **state)
     chain_release(&c);
 }
 
+/* ---- many small parameters, as adapters are, whose gradients need what the block made */
+
+enum { SIDE_BLOCKS = 10, SIDE_STEPS = 8, SIDE_WIDTH = 128, SIDE_ROWS = 512 };
+
+struct side {
+    mx_array a[SIDE_BLOCKS][SIDE_STEPS];        /* slots [128,4] */
+    int i;
+};
+
+static void side_block(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
+{
+    struct side *s = arg;
+    assert_true(n_in == 1 && n_out == 1);
+    mx_array h = in[0];
+    for (int k = 0; k < SIDE_STEPS; k++) {
+        mx_array low = mx_matmul(h, s->a[s->i][k]);
+        h = mx_tanh(mx_add(h, mx_matmul(low, mx_transpose(s->a[s->i][k], 1, 0))));
+    }
+    out[0] = h;
+}
+
+static void side_loss(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
+{
+    struct side s = *(struct side *)arg;
+    mx_array h = in[0];
+    assert_true(n_in == 1 && n_out == 1);
+    for (s.i = 0; s.i < SIDE_BLOCKS; s.i++) {
+        mx_array x = h;
+        mx_checkpoint(side_block, &s, sizeof s, LIST(x), (struct mx_arrays){s.a[s.i], SIDE_STEPS},
+                      &h, 1);
+    }
+    out[0] = mx_sum_all(mx_square(h));
+}
+
+/* One block's activations at a time, beside what goes from block to block. */
+static void test_mx__checkpointed_blocks_run_again_one_by_one(void **state)
+{
+    struct err e = {0};
+    struct side s = {.i = 0};
+    mx_array *a = s.a[0], grads[SIDE_BLOCKS * SIDE_STEPS], out;
+    int n = SIDE_BLOCKS * SIDE_STEPS;
+    (void)state;
+    for (int i = 0; i < n; i++)
+        a[i] = random_slot((uint32_t)i, SHAPE(SIDE_WIDTH, 4));
+    mx_array x = mx_random_normal_(mx_random_key(5), 1, SHAPE(SIDE_ROWS, SIDE_WIDTH));
+    assert_int_equal(mx_eval(a, n, &e), 0);
+    assert_int_equal(mx_eval(&x, 1, &e), 0);
+    mx_memory_peak_reset();
+    size_t base = mx_memory_active(), one = SIDE_ROWS * SIDE_WIDTH * sizeof(float);
+    mx_value_and_grad(side_loss, &s, LIST(x), (struct mx_arrays){a, n}, &out, 1, grads);
+    assert_int_equal(mx_eval(grads, n, &e), 0);
+    size_t peak = mx_memory_peak() - base;
+    if (peak > (SIDE_BLOCKS + 4 * SIDE_STEPS) * one)
+        fail_msg("peak %zu KiB, %.1f times a block's input", peak >> 10,
+                 (double)peak / (double)one);
+    for (int i = 0; i < n; i++)
+        mx_slot_free(a[i]);
+}
+
 /* ------------------------------------------------------------ custom vjp -- */
 
 static void cube(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
@@ -623,6 +682,7 @@ int main(void)
         TEST(test_mx__checkpoint_refuses_a_hidden_operand),
         TEST(test_mx__checkpoint_refuses_an_unlisted_parameter),
         TEST(test_mx__checkpoint_saves_memory),
+        TEST(test_mx__checkpointed_blocks_run_again_one_by_one),
         TEST(test_mx__custom_vjp),
         TEST(test_mx__compiled_steps_equal_plain_ones),
         TEST(test_mx__failure_in_a_compiled_function_changes_nothing),

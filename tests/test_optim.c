@@ -14,7 +14,7 @@ static void start(struct run *r, const struct nn_adamw_config *config)
 {
     r->params[0] = mx_slot(ref("adamw.a0"));
     r->params[1] = mx_slot(ref("adamw.b0"));
-    nn_adamw_init(&r->adamw, (struct mx_arrays){r->params, 2}, config);
+    nn_adamw_init(&r->adamw, (struct mx_arrays){r->params, 2}, NULL, config);
 }
 
 static void stop(struct run *r)
@@ -132,6 +132,29 @@ static void test_optim__without_clipping(void **state)
     stop(&r);
 }
 
+/* A parameter's own factor is a rate of its own, weight decay's included. */
+static void test_optim__rate_factors(void **state)
+{
+    (void)state;
+    struct run r, half;
+    const double factors[] = {0.25, 1};
+    mx_array in[5];
+
+    start(&r, &CONFIG);
+    start(&half, &CONFIG);
+    nn_adamw_release(&r.adamw);
+    nn_adamw_init(&r.adamw, (struct mx_arrays){r.params, 2}, factors, &CONFIG);
+    for (int t = 0; t < 10; t++) {
+        inputs(in, t, 1);
+        nn_adamw_step(&r.adamw, in, mx_float(0.25), in[2], in[3], in[4]);
+        nn_adamw_step(&half.adamw, in, mx_float(0.25), in[2], mx_scale(in[3], 0.25), in[4]);
+    }
+    expect_near(r.params[0], half.params[0], 1e-7);
+    expect_ref(r.params[1], "adamw.b10", 1e-6);
+    stop(&r);
+    stop(&half);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +162,7 @@ int main(void)
         nn_test(test_optim__compiled_step_is_traced_once),
         nn_test(test_optim__guard_keeps_the_state),
         nn_test(test_optim__without_clipping),
+        nn_test(test_optim__rate_factors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

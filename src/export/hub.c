@@ -12,8 +12,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "nn/spelling.h"
+#include "nn/table.h"
 
 enum { FILE_MAX = 256 << 20, CONFIG_MAX = 16 << 20 };
+static const uint64_t SHARD_BYTES = 5000000000;
 
 /* The files beside the weights that a Hub folder may have. */
 static const char *const FILES[] = {
@@ -40,43 +43,194 @@ static bool is_float(enum mx_dtype d)
     return d == MX_FLOAT16 || d == MX_BFLOAT16 || d == MX_FLOAT32;
 }
 
-/* A parameter in the shape that the checkpoint gave it. */
-static struct safetensors_item model_item(const struct nn_param *q, enum mx_dtype dtype)
+/* One tensor to write: a parameter of the model, or what only the source has. */
+struct weight {
+    const struct nn_param *param;
+    const struct safetensors_tensor *tensor;
+};
+
+struct weights {
+    const struct hub_options *options;
+    struct safetensors *source;
+    struct weight *at;
+    struct safetensors_item *items;     /* without arrays: each is made when it is written */
+    int count;
+};
+
+static bool is_merged(const struct weights *w, const struct nn_param *q)
 {
-    bool keeps = q->role == NN_BUFFER || !is_float(q->stored);
-    return (struct safetensors_item){
-        .name = q->name,
-        .array = mx_reshape_(q->slot, q->shape, q->n),
-        .dtype = keeps ? q->stored : dtype,
-    };
+    return w->options->merge && q->linear && q->linear->lora.rank > 0;
 }
 
-static int save_weights(const struct nn_params *p, struct safetensors *source, const char *path,
-                        enum mx_dtype dtype, struct err *e)
+/* A parameter in the shape that the checkpoint gave it. */
+static mx_array param_array(const struct weights *w, const struct nn_param *q)
 {
-    size_t extra = source ? (size_t)safetensors_count(source) : 0;
-    struct safetensors_item *items = xcalloc((size_t)p->count + extra + 1, sizeof *items);
-    int n = 0;
+    struct nn_quant quant = q->quant ? *q->quant : (struct nn_quant){0};
+    bool is_table = q->table && !q->trainable;
+    mx_array x = is_table ? nn_table_array(q->table, 0) : q->slot;
 
-    mx_enter();
-    for (int i = 0; i < p->count; i++)
-        if (p->at[i].role != NN_ADAPTER)
-            items[n++] = model_item(&p->at[i], dtype);
-    for (size_t i = 0; i < extra; i++) {
-        const struct safetensors_tensor *t = safetensors_at(source, (int)i);
-        if (!nn_params_find(p, t->name))
-            items[n++] = (struct safetensors_item){t->name, safetensors_array(source, t), t->dtype};
+    if (is_table && q->quant) {
+        quant.scales = nn_table_array(q->table, 1);
+        quant.biases = nn_table_array(q->table, 2);
     }
-    int rc = safetensors_write(path, items, n, NULL, 0, NULL, e);
-    mx_leave(MX_NONE);
-    free(items);
+    if (is_merged(w, q))
+        x = nn_linear_merged(q->linear, w->options->dtype);
+    else if (q->quant)
+        x = nn_dequantize(x, &quant, w->options->dtype);
+    return mx_reshape_(x, q->shape, q->n);
+}
+
+struct shard {
+    const struct weights *weights;
+    int first;
+};
+
+static mx_array make_array(void *arg, int i)
+{
+    const struct shard *s = arg;
+    const struct weights *w = s->weights;
+    const struct weight *t = &w->at[s->first + i];
+    return t->param ? param_array(w, t->param) : safetensors_array(w->source, t->tensor);
+}
+
+static void add_weight(struct weights *w, const char *name, enum mx_dtype dtype, struct weight t)
+{
+    w->at[w->count] = t;
+    w->items[w->count++] = (struct safetensors_item){name, MX_NONE, dtype};
+}
+
+/* Is a tensor of the source one that the model has, in whatever spelling? */
+static bool is_bound(const struct nn_params *p, const char *name)
+{
+    char *ours = spelling_ours(name);
+    size_t n = strlen(ours);
+    bool bound = nn_params_find(p, ours) != NULL || strstr(ours, ".switch_glu.") != NULL;
+
+    for (const char *const *s = (const char *const[]){".scales", ".biases", NULL}; *s; s++) {
+        size_t k = strlen(*s);
+        if (bound || n <= k || strcmp(ours + n - k, *s) != 0)
+            continue;
+        char *weight = xasprintf("%.*s.weight", (int)(n - k), ours);
+        bound = nn_params_find(p, weight) != NULL;
+        free(weight);
+    }
+    free(ours);
+    return bound;
+}
+
+static int list_weights(struct weights *w, const struct nn_params *p, struct err *e)
+{
+    size_t extra = w->source ? (size_t)safetensors_count(w->source) : 0;
+    const char *format = w->source ? safetensors_metadata(w->source, "format") : NULL;
+
+    w->at = xcalloc((size_t)p->count + extra + 1, sizeof *w->at);
+    w->items = xcalloc((size_t)p->count + extra + 1, sizeof *w->items);
+    for (int i = 0; i < p->count; i++) {
+        const struct nn_param *q = &p->at[i];
+        bool keeps = q->role == NN_BUFFER || !is_float(q->stored);
+        if (q->role == NN_WEIGHT || q->role == NN_BUFFER)
+            add_weight(w, q->name, keeps ? q->stored : w->options->dtype, (struct weight){q, NULL});
+    }
+    for (size_t i = 0; i < extra; i++) {
+        const struct safetensors_tensor *t = safetensors_at(w->source, (int)i);
+        if (is_bound(p, t->name))
+            continue;
+        if (format && strcmp(format, "mlx") == 0) {
+            err_set(e, ERR_USAGE, "%s: tensor %s is in the layout of MLX and was not loaded",
+                    t->file, t->name);
+            return err_hint(e, "a model is saved as a whole when all of its towers are loaded");
+        }
+        add_weight(w, t->name, t->dtype, (struct weight){NULL, t});
+    }
+    return 0;
+}
+
+/* --------------------------------------------------------------------- shards -- */
+
+static const char SINGLE[] = "model.safetensors", INDEX[] = "model.safetensors.index.json";
+
+static uint64_t bytes_of(const struct weights *w, int i)
+{
+    const struct weight *t = &w->at[i];
+    const int *shape = t->param ? t->param->shape : t->tensor->shape;
+    uint64_t bytes = mx_dtype_size(w->items[i].dtype);
+
+    for (int k = 0; k < (t->param ? t->param->n : t->tensor->n); k++)
+        bytes *= (uint64_t)shape[k];
+    return bytes;
+}
+
+/* Where the shard ends that starts with tensor `first`. */
+static int shard_end(const struct weights *w, int first)
+{
+    uint64_t most = w->options->shard_bytes ? w->options->shard_bytes : SHARD_BYTES, sum = 0;
+    int i = first;
+
+    while (i < w->count && (i == first || sum + bytes_of(w, i) <= most))
+        sum += bytes_of(w, i++);
+    return i;
+}
+
+static int write_shard(const struct weights *w, const char *dir, const char *file, int first,
+                       int last, struct err *e)
+{
+    struct shard s = {w, first};
+    char *path = path_join(dir, file);
+    int rc = safetensors_write_made(path, w->items + first, last - first, make_array, &s, NULL, 0,
+                                    NULL, e);
+    free(path);
     return rc;
+}
+
+static int write_json(const char *path, const json_t *value, struct err *e)
+{
+    struct buf text;
+    buf_init(&text, 4 * (size_t)CONFIG_MAX);
+    json_write_pretty(value, &text);
+    int rc = buf_check(&text, path, e) || file_write(path, text.data, text.size, e) ? -1 : 0;
+    buf_release(&text);
+    return rc;
+}
+
+/* Several files, and the index that says which tensor is in which. */
+static int write_shards(const struct weights *w, const char *dir, int shards, struct err *e)
+{
+    json_t *index = json_object(), *map = json_object(), *metadata = json_object();
+    uint64_t total = 0;
+    int rc = 0, first = 0;
+
+    for (int k = 1; k <= shards && rc == 0; k++) {
+        char *file = xasprintf("model-%05d-of-%05d.safetensors", k, shards);
+        int last = shard_end(w, first);
+        rc = write_shard(w, dir, file, first, last, e);
+        for (; first < last; first++) {
+            json_put_str(map, w->items[first].name, file);
+            total += bytes_of(w, first);
+        }
+        free(file);
+    }
+    json_put_int(metadata, "total_size", (int64_t)total);
+    json_put(index, "metadata", metadata);
+    json_put(index, "weight_map", map);
+    char *path = path_join(dir, INDEX);
+    rc = rc || write_json(path, index, e) ? -1 : 0;
+    free(path);
+    json_decref(index);
+    return rc;
+}
+
+static int write_files(const struct weights *w, const char *dir, struct err *e)
+{
+    int shards = 0;
+    for (int first = 0; first < w->count; first = shard_end(w, first))
+        shards++;
+    return shards > 1 ? write_shards(w, dir, shards, e)
+                      : write_shard(w, dir, SINGLE, 0, w->count, e);
 }
 
 static bool has_weights(const char *dir)
 {
-    char *single = path_join(dir, "model.safetensors");
-    char *index = path_join(dir, "model.safetensors.index.json");
+    char *single = path_join(dir, SINGLE), *index = path_join(dir, INDEX);
     bool has = file_exists(single) || file_exists(index);
     free(single);
     free(index);
@@ -86,16 +240,17 @@ static bool has_weights(const char *dir)
 static int write_weights(const struct nn_params *p, const char *dir, const struct hub_options *o,
                          struct err *e)
 {
-    struct safetensors *source = NULL;
+    struct weights w = {.options = o};
+
     if (has_weights(o->source)) {
-        source = safetensors_open(o->source, e);
-        if (!source)
+        w.source = safetensors_open(o->source, e);
+        if (!w.source)
             return -1;
     }
-    char *path = path_join(dir, "model.safetensors");
-    int rc = save_weights(p, source, path, o->dtype, e);
-    free(path);
-    safetensors_close(source);
+    int rc = list_weights(&w, p, e) || write_files(&w, dir, e) ? -1 : 0;
+    free(w.at);
+    free(w.items);
+    safetensors_close(w.source);
     return rc;
 }
 
@@ -122,12 +277,11 @@ static int write_config(const char *dir, const struct hub_options *o, struct err
     int rc = -1;
 
     if (config) {
-        struct buf text;
-        buf_init(&text, 4 * (size_t)CONFIG_MAX);
         set_dtype(config, mx_dtype_name(o->dtype));
-        json_write_pretty(config, &text);
-        rc = buf_check(&text, from, e) || file_write(to, text.data, text.size, e) ? -1 : 0;
-        buf_release(&text);
+        /* Weights are written dense. */
+        json_object_del(config, "quantization");
+        json_object_del(config, "quantization_config");
+        rc = write_json(to, config, e);
         json_decref(config);
     }
     free(from);

@@ -33,6 +33,45 @@ static json_t *target_modules(const struct nn_params *p)
     return names;
 }
 
+static double alpha_of(const struct nn_lora *l)
+{
+    return l->scale * l->rank;
+}
+
+/* A regular expression that means this module alone. */
+static char *pattern_of(const char *name)
+{
+    struct buf b;
+    buf_init(&b, 2 * NN_NAME_MAX + 2);
+    buf_add_char(&b, '^');
+    for (const char *c = name; *c; c++) {
+        if (*c == '.')
+            buf_add_char(&b, '\\');
+        buf_add_char(&b, *c);
+    }
+    return buf_take(&b, NULL);
+}
+
+/* Ranks and alphas of the modules that have others than `l`. */
+static void put_patterns(json_t *config, const struct nn_params *p, const struct nn_lora *l)
+{
+    json_t *ranks = json_object(), *alphas = json_object();
+
+    for (int i = 0; i < p->module_count; i++) {
+        const struct nn_lora *m = &p->modules[i].linear->lora;
+        if (m->rank == 0 || (m->rank == l->rank && m->scale == l->scale))
+            continue;
+        char *pattern = pattern_of(p->modules[i].name);
+        if (m->rank != l->rank)
+            json_put_int(ranks, pattern, m->rank);
+        if (alpha_of(m) != alpha_of(l))
+            json_put_double(alphas, pattern, alpha_of(m));
+        free(pattern);
+    }
+    json_put(config, "rank_pattern", ranks);
+    json_put(config, "alpha_pattern", alphas);
+}
+
 /* The keys that PEFT's LoraConfig needs, and those that say that nothing else is going on.  The
  * scale is stored as alpha of the plain kind, alpha / r, whichever kind it came from. */
 static json_t *make_config(const struct nn_params *p, const struct peft_options *o)
@@ -46,13 +85,14 @@ static json_t *make_config(const struct nn_params *p, const struct peft_options 
     json_put_str(c, "revision", NULL);
     json_put_bool(c, "inference_mode", true);
     json_put_int(c, "r", l->rank);
-    json_put_double(c, "lora_alpha", l->scale * l->rank);
+    json_put_double(c, "lora_alpha", alpha_of(l));
     json_put_double(c, "lora_dropout", p->dropout.rate);
     json_put(c, "target_modules", target_modules(p));
+    put_patterns(c, p, l);
     json_put_str(c, "bias", "none");
     json_put_bool(c, "fan_in_fan_out", false);
     json_put_bool(c, "use_rslora", false);
-    json_put_bool(c, "use_dora", false);
+    json_put_bool(c, "use_dora", !mx_is_none(l->magnitude));
     json_put_bool(c, "init_lora_weights", true);
     json_put_str(c, "modules_to_save", NULL);
     return c;

@@ -13,7 +13,8 @@ struct peft_options {
 
 /* Write the adapter to the folder `dir`, which is made; on failure what was there is as before.
  * Tensors are named as PEFT names them, base_model.model.<module>.lora_A.weight, and
- * target_modules is a list of full module names, so that it hits exactly what was trained.
+ * target_modules is a list of full module names, so that it hits exactly what was trained.  Layers
+ * with another rank or alpha than the first are named in rank_pattern and alpha_pattern.
  * `sha256`, when not NULL, gets the hash of adapter_model.safetensors: 64 digits and a NUL. */
 int peft_save(const struct nn_params *p, const char *dir, const struct peft_options *o,
               char *sha256, struct err *e) MUST_CHECK;

@@ -259,3 +259,35 @@ LOOP void fastmath_layer_norm_grad(float *dx, const float *x, const float *w, co
             dx[i] = s * (dy[i] * (w ? w[i] : 1.0f) - flat - (x[i] - mean) * along);
     }
 }
+
+/* ---------------------------------------------------------------- few bits -- */
+
+LOOP static void dequantize_4(float *y, const uint32_t *words, float scale, float bias, size_t n)
+{
+    for (size_t i = 0; i < n / 8; i++) {
+        SAME_PLACE
+        for (unsigned k = 0; k < 8; k++)
+            y[8 * i + k] = scale * (float)(int)(words[i] >> 4 * k & 15) + bias;
+    }
+}
+
+LOOP static void dequantize_8(float *y, const uint32_t *words, float scale, float bias, size_t n)
+{
+    for (size_t i = 0; i < n / 4; i++) {
+        SAME_PLACE
+        for (unsigned k = 0; k < 4; k++)
+            y[4 * i + k] = scale * (float)(int)(words[i] >> 8 * k & 255) + bias;
+    }
+}
+
+void fastmath_dequantize(float *y, const uint32_t *words, const float *scales, const float *biases,
+                         size_t groups, size_t group, int bits)
+{
+    size_t step = group * (size_t)bits / 32;
+    for (size_t i = 0; i < groups; i++) {
+        if (bits == 4)
+            dequantize_4(y + i * group, words + i * step, scales[i], biases[i], group);
+        else
+            dequantize_8(y + i * group, words + i * step, scales[i], biases[i], group);
+    }
+}

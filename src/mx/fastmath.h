@@ -7,6 +7,7 @@
 #define MX_FASTMATH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 void fastmath_exp(float *y, const float *x, size_t n);
 void fastmath_tanh(float *y, const float *x, size_t n);
@@ -32,5 +33,10 @@ void fastmath_layer_norm(float *y, const float *x, const float *w, float eps, si
                          size_t n);
 void fastmath_layer_norm_grad(float *dx, const float *x, const float *w, const float *dy, float eps,
                               size_t rows, size_t n);
+
+/* y = scale q + bias for `groups` groups of `group` numbers, which are in words of 32 bits, the
+ * first one in the lowest; bits is 4 or 8. */
+void fastmath_dequantize(float *y, const uint32_t *words, const float *scales, const float *biases,
+                         size_t groups, size_t group, int bits);
 
 #endif

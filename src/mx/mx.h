@@ -64,6 +64,8 @@ int mx_use_device(enum mx_device d, struct err *e) MUST_CHECK;  /* call before t
 enum mx_device mx_device(void);
 const char *mx_device_name(void);                       /* "cpu", "metal" or "cuda" */
 const char *mx_version(void);
+size_t mx_memory_device(void);                          /* bytes that the GPU in use can take; 0 on
+                                                         * the CPU, or when it does not say */
 int mx_thread_count(void);                              /* threads the BLAS uses on the CPU */
 
 /* ---------------------------------------------------------------- scopes -- */
@@ -101,6 +103,10 @@ mx_array mx_from(const void *data, enum mx_dtype dtype, const int *shape, int n)
 /* Wrap memory without a copy where the device can; `done(arg)` is called when MLX is through. */
 mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n, void (*done)(void *arg),
                  void *arg);
+/* As mx_wrap, but the device sees nothing of it until it is evaluated: shape and dtype are known,
+ * and no memory is taken.  It is copied then. */
+mx_array mx_wrap_later(void *data, enum mx_dtype dtype, const int *shape, int n,
+                       void (*done)(void *arg), void *arg);
 mx_array mx_float(double v);                            /* 0-d float32 */
 mx_array mx_int(int v);                                 /* 0-d int32 */
 
@@ -232,6 +238,12 @@ mx_array mx_greater_equal(mx_array a, mx_array b);
 mx_array mx_logical_and(mx_array a, mx_array b);
 mx_array mx_logical_or(mx_array a, mx_array b);
 mx_array mx_logical_not(mx_array x);
+mx_array mx_bitwise_and(mx_array a, mx_array b);
+mx_array mx_bitwise_or(mx_array a, mx_array b);
+mx_array mx_left_shift(mx_array a, mx_array b);
+mx_array mx_right_shift(mx_array a, mx_array b);
+mx_array mx_floor_divide(mx_array a, mx_array b);
+mx_array mx_remainder(mx_array a, mx_array b);
 mx_array mx_where(mx_array condition, mx_array a, mx_array b);
 
 mx_array mx_sum(mx_array x, int axis, bool keepdims);
@@ -240,10 +252,19 @@ mx_array mx_max(mx_array x, int axis, bool keepdims);
 mx_array mx_min(mx_array x, int axis, bool keepdims);
 mx_array mx_sum_all(mx_array x);                        /* over all axes, to 0-d */
 mx_array mx_all(mx_array x);                            /* over all axes, to a 0-d bool */
+mx_array mx_any(mx_array x);                            /* likewise */
 mx_array mx_argmax(mx_array x, int axis, bool keepdims);
 mx_array mx_logsumexp(mx_array x, int axis, bool keepdims);
 mx_array mx_softmax(mx_array x, int axis);              /* computed in float32 inside */
 mx_array mx_cumsum(mx_array x, int axis);
+mx_array mx_cummax(mx_array x, int axis);
+
+mx_array mx_sort(mx_array x, int axis);
+mx_array mx_argsort(mx_array x, int axis);              /* uint32 */
+/* Indices such that entry `kth` (negative: from the end) is where sorting would put it, smaller
+ * ones before it, greater ones behind: the k largest are the last k of kth -k.  uint32. */
+mx_array mx_argpartition(mx_array x, int kth, int axis);
+mx_array mx_topk(mx_array x, int k, int axis);          /* the k largest values, unordered */
 
 mx_array mx_reshape_(mx_array x, const int *shape, int n);
 mx_array mx_transpose_(mx_array x, const int *axes, int n);
@@ -271,6 +292,26 @@ mx_array mx_windows(mx_array x, int axis, int size, int step);
 
 mx_array mx_matmul(mx_array a, mx_array b);
 mx_array mx_addmm(mx_array c, mx_array a, mx_array b, double alpha, double beta);
+/* Products of the matrices a[lhs_indices] and b[rhs_indices], the last two axes; either indices may
+ * be MX_NONE.  `sorted_indices` promises that rhs_indices ascend: faster on GPUs. */
+mx_array mx_gather_mm(mx_array a, mx_array b, mx_array lhs_indices, mx_array rhs_indices,
+                      bool sorted_indices);
+/* a [M,K] x b [K,N], once for each of the segments [S,2] uint32 (from, to) of K: [S,M,N]. */
+mx_array mx_segmented_mm(mx_array a, mx_array b, mx_array segments);
+
+/* Weights in few bits, mode affine (nn/quant.h): w [...,N] -> w_q [...,N·bits/32] uint32, scales
+ * and biases [...,N/group_size] in w's dtype. */
+void mx_quantize(mx_array w, int group_size, int bits, mx_array *w_q, mx_array *scales,
+                 mx_array *biases);
+mx_array mx_dequantize(mx_array w, mx_array scales, mx_array biases, int group_size, int bits,
+                       enum mx_dtype d);
+/* x · w, or x · wᵀ with `transpose`. */
+mx_array mx_quantized_matmul(mx_array x, mx_array w, mx_array scales, mx_array biases,
+                             bool transpose, int group_size, int bits);
+mx_array mx_gather_qmm(mx_array x, mx_array w, mx_array scales, mx_array biases,
+                       mx_array lhs_indices, mx_array rhs_indices, bool transpose, int group_size,
+                       int bits, bool sorted_indices);
+
 mx_array mx_conv1d(mx_array x, mx_array w, int stride, int padding, int dilation, int groups);
 mx_array mx_conv2d(mx_array x, mx_array w, int stride, int padding, int groups);  /* NHWC, OHWI */
 

@@ -15,6 +15,7 @@
 
 #include <mlx/backend/cuda/cuda.h>
 #include <mlx/backend/metal/metal.h>
+#include <mlx/primitives.h>
 #include <mlx/version.h>
 
 namespace mxb
@@ -504,6 +505,58 @@ mx_array mx_wrap(void *data, enum mx_dtype dtype, const int *shape, int n, void 
     });
 }
 
+namespace
+{
+
+/* Memory of the host that is not the device's yet. */
+class host_memory : public core::UnaryPrimitive
+{
+  public:
+    host_memory(core::Stream s, const void *data, void (*done)(void *), void *arg)
+        : UnaryPrimitive(s), data_(data), done_(done), arg_(arg)
+    {
+    }
+
+    ~host_memory() override
+    {
+        if (done_)
+            done_(arg_);
+    }
+
+    void eval_cpu(const std::vector<core::array> &, core::array &out) override
+    {
+        out.set_data(core::allocator::malloc(out.nbytes()));
+        memcpy(out.data<char>(), data_, out.nbytes());
+    }
+
+    void eval_gpu(const std::vector<core::array> &, core::array &) override
+    {
+        throw std::runtime_error("memory of the host is read by the host");
+    }
+
+    const char *name() const override
+    {
+        return "HostMemory";
+    }
+
+  private:
+    const void *data_;
+    void (*done_)(void *);
+    void *arg_;
+};
+
+}
+
+mx_array mx_wrap_later(void *data, enum mx_dtype dtype, const int *shape, int n,
+                       void (*done)(void *arg), void *arg)
+{
+    core::Stream s = core::default_stream(core::Device::cpu);
+    auto memory = std::make_shared<host_memory>(s, data, done, arg);
+    return attempt("wrap", [&] {
+        return core::array(to_shape(shape, n), to_dtype(dtype), memory, std::vector<core::array>{});
+    });
+}
+
 mx_array mx_float(double v)
 {
     return attempt("float", [&] { return core::array(static_cast<float>(v)); });
@@ -648,6 +701,24 @@ int mx_item(mx_array x, double *out, struct err *e)
 }
 
 /* ---------------------------------------------------------------- memory -- */
+
+size_t mx_memory_device(void)
+{
+    check_thread();
+    if (mx_device() == MX_CPU)
+        return 0;
+    try {
+        const auto &info = core::gpu::device_info(0);
+        for (const char *key :
+             {"max_recommended_working_set_size", "total_memory", "memory_size"}) {
+            auto found = info.find(key);
+            if (found != info.end() && std::holds_alternative<size_t>(found->second))
+                return std::get<size_t>(found->second);
+        }
+    } catch (const std::exception &) {
+    }
+    return 0;
+}
 
 size_t mx_memory_active(void)
 {

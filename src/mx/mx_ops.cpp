@@ -72,6 +72,12 @@ BINARY(greater)
 BINARY(greater_equal)
 BINARY(logical_and)
 BINARY(logical_or)
+BINARY(bitwise_and)
+BINARY(bitwise_or)
+BINARY(left_shift)
+BINARY(right_shift)
+BINARY(floor_divide)
+BINARY(remainder)
 BINARY(matmul)
 
 REDUCTION(sum)
@@ -164,6 +170,11 @@ mx_array mx_all(mx_array x)
     return attempt("all", [&] { return core::all(in(x), false); });
 }
 
+mx_array mx_any(mx_array x)
+{
+    return attempt("any", [&] { return core::any(in(x), false); });
+}
+
 static bool is_last(const core::array &x, int axis)
 {
     return axis == -1 || axis == static_cast<int>(x.ndim()) - 1;
@@ -215,6 +226,31 @@ mx_array mx_gelu_approx(mx_array x)
 mx_array mx_cumsum(mx_array x, int axis)
 {
     return attempt("cumsum", [&] { return core::cumsum(in(x), axis, false, true); });
+}
+
+mx_array mx_cummax(mx_array x, int axis)
+{
+    return attempt("cummax", [&] { return core::cummax(in(x), axis, false, true); });
+}
+
+mx_array mx_sort(mx_array x, int axis)
+{
+    return attempt("sort", [&] { return core::sort(in(x), axis); });
+}
+
+mx_array mx_argsort(mx_array x, int axis)
+{
+    return attempt("argsort", [&] { return core::argsort(in(x), axis); });
+}
+
+mx_array mx_argpartition(mx_array x, int kth, int axis)
+{
+    return attempt("argpartition", [&] { return core::argpartition(in(x), kth, axis); });
+}
+
+mx_array mx_topk(mx_array x, int k, int axis)
+{
+    return attempt("topk", [&] { return core::topk(in(x), k, axis); });
 }
 
 /* ----------------------------------------------------------------- shape -- */

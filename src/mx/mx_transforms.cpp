@@ -11,7 +11,9 @@
  */
 #include "mx/mx_state.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -291,6 +293,23 @@ static arrays run_checkpointed(const callee &fn, const operands &o, size_t n_out
     return values_of("checkpoint", results);
 }
 
+/* The backward pass of a checkpointed function: run it again, and differentiate.  Nothing begins
+ * before the cotangents are there, and the gradients of the inputs, which the function before waits
+ * for, come after those of the parameters; else what several functions compute again would be alive
+ * at a time. */
+static arrays run_again(const std::function<arrays(const arrays &)> &traced, size_t n_params,
+                        const arrays &primals, const arrays &cotangents)
+{
+    arrays grads = core::vjp(traced, core::depends(primals, cotangents), cotangents).second;
+    auto params = grads.end() - static_cast<std::ptrdiff_t>(n_params);
+    arrays inputs(grads.begin(), params);
+    if (!inputs.empty() && n_params > 0) {
+        inputs = core::depends(inputs, arrays(params, grads.end()));
+        std::copy(inputs.begin(), inputs.end(), grads.begin());
+    }
+    return grads;
+}
+
 void mx_checkpoint(mx_fn fn, const void *arg, size_t arg_bytes, struct mx_arrays in,
                    struct mx_arrays params, mx_array *out, int n_out)
 {
@@ -300,7 +319,12 @@ void mx_checkpoint(mx_fn fn, const void *arg, size_t arg_bytes, struct mx_arrays
         size_t n = static_cast<size_t>(n_out);
         auto traced = [c, o, n](const arrays &a) { return run_checkpointed(c, o, n, a); };
         bool differentiated = !o.arguments.empty();
-        arrays values = differentiated ? core::checkpoint(traced)(o.arguments) : traced({});
+        auto backward = [traced, n_params = o.slots.size()](
+                            const arrays &primals, const arrays &cotangents, const arrays &) {
+            return run_again(traced, n_params, primals, cotangents);
+        };
+        arrays values =
+            differentiated ? core::custom_vjp(traced, backward)(o.arguments) : traced({});
         for (int i = 0; i < n_out; i++)
             out[i] = put(values[static_cast<size_t>(i)], differentiated);
     });

@@ -9,6 +9,11 @@
  * depend on nothing but the seed and the name.  Problems are collected: nn_bind_end reports all of
  * them at once (missing, misshapen, of a dtype that cannot be weights, left over).
  *
+ * Weights of linear layers and embeddings may be quantised (nn/quant.h): as an MLX checkpoint has
+ * them, which is seen by name.scales and name.biases, or as they are read (`quantize_bits`).  The
+ * names of MLX's checkpoints (language_model.model.X for model.language_model.X, vision_tower.X for
+ * model.vision_tower.X, ...) are understood, too.
+ *
  * Structs that are bound must stay where they are until nn_params_release.
  */
 #ifndef NN_BIND_H
@@ -20,6 +25,7 @@
 #include "base/err.h"
 #include "mx/mx.h"
 #include "nn/conv.h"
+#include "nn/experts.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/params.h"
@@ -44,11 +50,16 @@ struct nn_binder {
     double init_std;                    /* of linear layers and embeddings; 0: 1/sqrt(fan in) */
     double eps;                         /* given to the norms bound from here on */
     const char *tower;                  /* given to the parameters bound from here on */
+    /* Quantise, tensor by tensor as they are read, the experts and linear layers of all blocks
+     * (names with ".layers."), but for routers and rows that are no multiple of the group.
+     * 0: none. */
+    int quantize_bits, quantize_group;
     /* private */
     char root[NN_NAME_MAX], under[NN_NAME_MAX];
     const char *ignored[NN_IGNORE_MAX];
     int ignored_count;
     struct nn_init next;
+    bool is_channels_last;              /* convolutions are stored as MLX has them */
     unsigned char *used;                /* one flag for each tensor of the source */
     struct nn_problems *problems;
     struct err failure;                 /* other than a problem with a tensor: of MLX, say */
@@ -88,9 +99,13 @@ void nn_bind_clip_linear(struct nn_binder *b, const char *name, struct nn_clip_l
 /* name.weight [count,dim]: rows looked up by nn_embedding.  Usable as a tied head, too. */
 void nn_bind_embedding(struct nn_binder *b, const char *name, struct nn_linear *l, int dim,
                        int count);
-/* As nn_bind_embedding for a table that is too big to convert: while frozen it stays in the file,
- * mapped and in its stored dtype; looked up rows are cast. */
+/* As nn_bind_embedding for a table that is too big for the device: while frozen it stays in the
+ * file, mapped and in its stored dtype (bfloat16 when random); nn_embedding_host (nn/table.h)
+ * gathers rows.  nn_embedding gives the whole table to the device when it is first evaluated. */
 void nn_bind_table(struct nn_binder *b, const char *name, struct nn_linear *l, int dim, int count);
+/* name.gate_up_proj [count,2·inner,in] and name.down_proj [count,in,inner]. */
+void nn_bind_experts(struct nn_binder *b, const char *name, struct nn_experts *x, int count, int in,
+                     int inner);
 /* name.weight [dim]; eps is the binder's. */
 void nn_bind_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int dim);
 /* name.weight as PyTorch stores it: [out, in / groups, size], [out, in / groups, height, width]. */
@@ -100,6 +115,11 @@ void nn_bind_conv2d(struct nn_binder *b, const char *name, struct nn_conv *c, in
                     int out, int height, int width);
 /* `name` itself, one number stored as [] or [1]; a buffer, starting at 1.  Shape [1]. */
 void nn_bind_scalar(struct nn_binder *b, const char *name, mx_array *x);
+/* `name` itself with any shape: a buffer; starts at `value`. */
+void nn_bind_buffer(struct nn_binder *b, const char *name, mx_array *x, const int *shape, int n,
+                    double value);
+/* Adapters know the linear layer that was bound last by this full name in place of its own. */
+void nn_module_name(struct nn_binder *b, const char *name);
 /* `name` itself with any shape: a weight; starts by `init`. */
 void nn_bind_tensor(struct nn_binder *b, const char *name, mx_array *x, const int *shape, int n,
                     struct nn_init init);

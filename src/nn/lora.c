@@ -60,6 +60,13 @@ static bool in_block(const char *name)
     return strstr(name, ".layers.") != NULL;
 }
 
+static bool is_router(const char *name)
+{
+    static const char end[] = ".router.proj";
+    size_t n = strlen(name), k = sizeof end - 1;
+    return n > k && strcmp(name + n - k, end) == 0;
+}
+
 /* A projector has none: all of it counts as one block. */
 static bool has_blocks(const struct nn_params *p, const char *tower)
 {
@@ -122,9 +129,13 @@ static void nearest(const struct nn_params *p, const struct nn_lora_config *c, c
 
 /* ------------------------------------------------------------------- attach -- */
 
-static double scale_of(const struct nn_lora_config *c)
+/* Rank and alpha of a tower's adapters. */
+static struct nn_lora_tower tower_of(const struct nn_lora_config *c, const char *tower)
 {
-    return c->rslora ? c->alpha / sqrt(c->rank) : c->alpha / c->rank;
+    for (int i = 0; i < c->other_count; i++)
+        if (strcmp(c->others[i].tower, tower) == 0)
+            return c->others[i];
+    return (struct nn_lora_tower){tower, c->rank, c->alpha};
 }
 
 /* Bits of the name for dropout's site (FNV-1a, 32 bits). */
@@ -137,31 +148,52 @@ static uint32_t site_of(const char *name)
 }
 
 static mx_array add_slot(struct nn_params *p, const struct nn_module *m, const char *suffix,
-                         mx_array value)
+                         mx_array value, enum nn_role role)
 {
     char *name = xasprintf("%s%s", m->name, suffix);
     mx_array slot = mx_slot(value);
-    nn_params_add(p, name, m->tower, slot, NN_ADAPTER)->trainable = true;
+    nn_params_add(p, name, m->tower, slot, role)->trainable = role == NN_ADAPTER;
     free(name);
     return slot;
 }
 
-int nn_lora_put(struct nn_params *p, struct nn_module *m, const struct nn_lora_config *c,
-                mx_array a, mx_array b, struct err *e)
+/* The lengths of the rows of W + s B A. */
+static mx_array row_lengths(const struct nn_linear *l, const struct nn_lora *lora)
 {
-    mx_array both[] = {a, b};
+    struct nn_linear plain = *l;
+    plain.lora = *lora;
+    return mx_sqrt(mx_sum(mx_square(nn_linear_merged(&plain, MX_FLOAT32)), 1, false));
+}
 
-    assert(m->linear->lora.rank == 0);
-    if (mx_eval(both, 2, e))
-        return err_in(e, "adapter of %s", m->name);
-    m->linear->lora = (struct nn_lora){
-        .a = add_slot(p, m, ".lora_A.weight", a),
-        .b = add_slot(p, m, ".lora_B.weight", b),
-        .rank = c->rank,
-        .scale = scale_of(c),
+int nn_lora_put(struct nn_params *p, struct nn_module *m, const struct nn_lora_config *c,
+                double alpha, mx_array a, mx_array b, mx_array magnitude, struct err *e)
+{
+    struct nn_linear *l = m->linear;
+    int rank = mx_dim(a, 0);
+    struct nn_lora made = {
+        .a = a,
+        .b = b,
+        .rank = rank,
+        .scale = c->rslora ? alpha / sqrt(rank) : alpha / rank,
         .site = site_of(m->name),
         .dropout = &p->dropout,
     };
+    mx_array all[] = {a, b, magnitude, MX_NONE};
+
+    assert(l->lora.rank == 0);
+    if (c->dora) {
+        all[2] = mx_is_none(magnitude) ? row_lengths(l, &made) : magnitude;
+        all[3] = nn_linear_squares(l);
+    }
+    if (mx_eval(all, c->dora ? 4 : 2, e))
+        return err_in(e, "adapter of %s", m->name);
+    made.a = add_slot(p, m, ".lora_A.weight", a, NN_ADAPTER);
+    made.b = add_slot(p, m, ".lora_B.weight", b, NN_ADAPTER);
+    if (c->dora) {
+        made.magnitude = add_slot(p, m, ".lora_magnitude_vector", all[2], NN_ADAPTER);
+        made.squares = add_slot(p, m, ".squares", all[3], NN_PART);
+    }
+    l->lora = made;
     return 0;
 }
 
@@ -169,13 +201,14 @@ static int attach_fresh(struct nn_params *p, struct nn_module *m, const struct n
                         struct err *e)
 {
     const struct nn_linear *l = m->linear;
+    struct nn_lora_tower t = tower_of(c, m->tower);
     double bound = 1 / sqrt(l->in);
 
     mx_enter();
     mx_array key = nn_name_key(c->seed, m->name);
-    mx_array a = mx_random_uniform_(key, -bound, bound, (int[]){c->rank, l->in}, 2);
-    mx_array b = mx_zeros(MX_FLOAT32, l->out, c->rank);
-    int rc = nn_lora_put(p, m, c, a, b, e);
+    mx_array a = mx_random_uniform_(key, -bound, bound, (int[]){t.rank, l->in}, 2);
+    mx_array b = mx_zeros(MX_FLOAT32, l->out, t.rank);
+    int rc = nn_lora_put(p, m, c, t.alpha, a, b, MX_NONE, e);
     mx_leave(MX_NONE);
     return rc;
 }
@@ -186,9 +219,18 @@ static bool is_target(const struct nn_params *p, const struct nn_module *m,
     if (!in_tower(m, c->towers, c->tower_count))
         return false;
     if (c->target_count == 0)
-        return in_block(m->name) || !has_blocks(p, m->tower);
+        return (in_block(m->name) && !is_router(m->name)) || !has_blocks(p, m->tower);
     for (int i = 0; i < c->target_count; i++)
         if (matches(m->name, c->targets[i]))
+            return true;
+    return false;
+}
+
+/* Weights of experts are the tensors with an axis for each of them. */
+static bool means_experts(const struct nn_params *p, const char *pattern)
+{
+    for (int i = 0; i < p->count; i++)
+        if (strstr(p->at[i].name, ".experts.") && matches(p->at[i].name, pattern))
             return true;
     return false;
 }
@@ -197,6 +239,11 @@ static int refuse_pattern(const struct nn_params *p, const struct nn_lora_config
                           const char *pattern, struct err *e)
 {
     struct buf names;
+
+    if (means_experts(p, pattern)) {
+        err_set(e, ERR_USAGE, "lora target %.100s means experts, which get no adapter", pattern);
+        return err_hint(e, "adapters are for linear layers: attention, the dense mlp, router.proj");
+    }
     buf_init(&names, 4 * NN_NAME_MAX);
     nearest(p, c, pattern, &names);
     err_set(e, ERR_USAGE, "lora target %.100s matches no linear layer of the chosen towers",
@@ -217,13 +264,41 @@ static bool matches_any(const struct nn_params *p, const struct nn_lora_config *
     return false;
 }
 
+static int check_rank(int rank, double alpha, const char *of, struct err *e)
+{
+    if (rank < 1 || rank > NN_LORA_RANK_MAX)
+        return err_set(e, ERR_USAGE, "lora rank%s is %d, expected 1 to %d", of, rank,
+                       NN_LORA_RANK_MAX);
+    if (!isfinite(alpha) || alpha <= 0)
+        return err_set(e, ERR_USAGE, "lora alpha%s is %g, expected a number above 0", of, alpha);
+    return 0;
+}
+
+static int check_others(const struct nn_params *p, const struct nn_lora_config *c, struct err *e)
+{
+    for (int i = 0; i < c->other_count; i++) {
+        const struct nn_lora_tower *t = &c->others[i];
+        char of[80];
+        bool chosen = false;
+
+        snprintf(of, sizeof of, " of %.60s", t->tower);
+        if (nn_params_check_tower(p, t->tower, e) || check_rank(t->rank, t->alpha, of, e))
+            return -1;
+        for (int k = 0; k < c->tower_count; k++)
+            chosen = chosen || strcmp(c->towers[k], t->tower) == 0;
+        if (!chosen) {
+            err_set(e, ERR_USAGE, "there is a lora rank for the tower %s, which gets no adapter",
+                    t->tower);
+            return err_hint(e, "add it to lora.towers");
+        }
+    }
+    return 0;
+}
+
 static int check_config(const struct nn_params *p, const struct nn_lora_config *c, struct err *e)
 {
-    if (c->rank < 1 || c->rank > NN_LORA_RANK_MAX)
-        return err_set(e, ERR_USAGE, "lora rank is %d, expected 1 to %d", c->rank,
-                       NN_LORA_RANK_MAX);
-    if (!isfinite(c->alpha) || c->alpha <= 0)
-        return err_set(e, ERR_USAGE, "lora alpha is %g, expected a number above 0", c->alpha);
+    if (check_rank(c->rank, c->alpha, "", e))
+        return -1;
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_set(e, ERR_USAGE, "lora dropout is %g, expected 0 to below 1", c->dropout);
     if (nn_lora_attached(p))
@@ -231,6 +306,8 @@ static int check_config(const struct nn_params *p, const struct nn_lora_config *
     for (int i = 0; i < c->tower_count; i++)
         if (nn_params_check_tower(p, c->towers[i], e))
             return -1;
+    if (check_others(p, c, e))
+        return -1;
     for (int i = 0; i < c->target_count; i++)
         if (!matches_any(p, c, c->targets[i]))
             return refuse_pattern(p, c, c->targets[i], e);
@@ -290,18 +367,25 @@ void nn_dropout_key(struct nn_params *p, mx_array key)
 
 /* ---------------------------------------------------------------- the table -- */
 
-static bool is_adapter_b(const struct nn_param *q)
+/* The suffix of an adapter's tensor, or "". */
+static const char *adapter_suffix(const struct nn_param *q)
 {
-    const char *dot = strstr(q->name, ".lora_B.weight");
-    return q->role == NN_ADAPTER && dot;
+    static const char *const SUFFIXES[] = {".lora_A.weight", ".lora_B.weight",
+                                           ".lora_magnitude_vector"};
+    size_t n = strlen(q->name);
+
+    for (size_t i = 0; i < sizeof SUFFIXES / sizeof *SUFFIXES && q->role == NN_ADAPTER; i++) {
+        size_t k = strlen(SUFFIXES[i]);
+        if (n > k && strcmp(q->name + n - k, SUFFIXES[i]) == 0)
+            return SUFFIXES[i];
+    }
+    return "";
 }
 
 /* The parameter's name for the table: its module's, numbers replaced. */
-static void group_name(const struct nn_param *q, char out[NN_NAME_MAX])
+static void group_name(const struct nn_param *q, const char *suffix, char out[NN_NAME_MAX])
 {
-    size_t size = strlen(q->name), n = 0;
-    if (q->role == NN_ADAPTER)
-        size -= strlen(".lora_A.weight");
+    size_t size = strlen(q->name) - strlen(suffix), n = 0;
     for (size_t i = 0; i < size && n < NN_NAME_MAX - 1;) {
         bool starts = i == 0 || q->name[i - 1] == '.';
         size_t digits = 0;
@@ -322,11 +406,12 @@ int nn_trained_table(const struct nn_params *p, struct nn_trained **rows)
 
     for (int i = 0; i < p->count; i++) {
         const struct nn_param *q = &p->at[i];
+        const char *suffix = adapter_suffix(q);
         char name[NN_NAME_MAX];
         int k = 0;
         if (!q->trainable)
             continue;
-        group_name(q, name);
+        group_name(q, suffix, name);
         while (k < count && strcmp(t[k].name, name) != 0)
             k++;
         if (k == count) {
@@ -335,7 +420,9 @@ int nn_trained_table(const struct nn_params *p, struct nn_trained **rows)
             t[count] = (struct nn_trained){.tower = q->tower};
             memcpy(t[count++].name, name, sizeof name);
         }
-        t[k].count += !is_adapter_b(q);
+        bool is_first = *suffix == 0 || strcmp(suffix, ".lora_A.weight") == 0;
+        t[k].count += is_first;
+        t[k].rank = *suffix && is_first ? q->shape[0] : t[k].rank;
         t[k].parameters += (int64_t)mx_size(q->slot);
     }
     *rows = t;

@@ -1,5 +1,6 @@
 /* lora_load.c - put the adapter of a PEFT folder on a model, or say why it does not fit. */
 #include <math.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +10,24 @@
 #include "base/mem.h"
 #include "nn/lora.h"
 
-enum { CONFIG_MAX = 4 << 20 };
+enum { CONFIG_MAX = 4 << 20, PATTERNS_MAX = 10000 };
 
 static const char PREFIX[] = "base_model.model.";
-static const char A[] = ".lora_A.weight", B[] = ".lora_B.weight";
+static const char A[] = ".lora_A.weight", B[] = ".lora_B.weight", M[] = ".lora_magnitude_vector";
+
+/* What an adapter's config says of one module. */
+struct choice {
+    int rank;
+    double alpha;
+};
+
+/* An adapter on its way onto a model. */
+struct adapter {
+    struct nn_lora_config config;
+    json_t *json;
+    struct choice *choices;             /* one for each module of the model */
+    struct safetensors *file;
+};
 
 /* --------------------------------------------------------- adapter_config.json -- */
 
@@ -27,10 +42,9 @@ static bool is_empty(const json_t *v)
 static int refuse_kinds(const json_t *o, struct err *e)
 {
     static const char *const KEYS[] = {
-        "use_dora",          "fan_in_fan_out",    "modules_to_save", "rank_pattern",
-        "alpha_pattern",     "layer_replication", "lora_bias",       "trainable_token_indices",
-        "target_parameters", "use_qalora",        "use_bdlora",      "alora_invocation_tokens",
-        "arrow_config",
+        "fan_in_fan_out",          "modules_to_save",   "layer_replication", "lora_bias",
+        "trainable_token_indices", "target_parameters", "use_qalora",        "use_bdlora",
+        "alora_invocation_tokens", "arrow_config",
     };
 
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
@@ -51,26 +65,103 @@ static int refuse_kinds(const json_t *o, struct err *e)
     return e->kind ? -1 : 0;
 }
 
-static int read_config(const char *path, struct nn_lora_config *c, struct err *e)
+static bool is_rank(int64_t rank)
 {
-    json_t *o = json_read_file(path, CONFIG_MAX, e);
-    if (!o)
+    return rank > 0 && rank <= NN_LORA_RANK_MAX;
+}
+
+static int check_numbers(const struct nn_lora_config *c, int64_t rank, struct err *e)
+{
+    if (!is_rank(rank))
+        return err_set(e, ERR_USAGE, "r is %lld, expected 1 to %d", (long long)rank,
+                       NN_LORA_RANK_MAX);
+    if (!(c->dropout >= 0 && c->dropout < 1))
+        return err_set(e, ERR_USAGE, "lora_dropout is %g, expected 0 to below 1", c->dropout);
+    if (!(isfinite(c->alpha) && c->alpha > 0))
+        return err_set(e, ERR_USAGE, "lora_alpha is %g, expected a number above 0", c->alpha);
+    return 0;
+}
+
+/* PEFT's patterns mean a module's name, or what follows one of its dots, as a whole. */
+static int compile_pattern(regex_t *out, const char *pattern, const char *key, struct err *e)
+{
+    char *whole = xasprintf("^(.*\\.)?(%s)$", pattern);
+    int rc = regcomp(out, whole, REG_EXTENDED | REG_NOSUB);
+    free(whole);
+    return rc ? err_set(e, ERR_USAGE, "%s: %.100s is not a regular expression that is understood",
+                        key, pattern)
+              : 0;
+}
+
+/* Give the value of one pattern to the modules that it means and that have none yet. */
+static int apply_pattern(struct adapter *a, const struct nn_params *p, const char *key,
+                         const char *pattern, double value, struct err *e)
+{
+    bool of_rank = strcmp(key, "rank_pattern") == 0;
+    regex_t regex;
+
+    if (of_rank ? value != floor(value) || !is_rank((int64_t)value)
+                : !isfinite(value) || value <= 0)
+        return err_set(e, ERR_USAGE, "%s: %.100s is %g, expected %s", key, pattern, value,
+                       of_rank ? "a rank" : "a number above 0");
+    if (compile_pattern(&regex, pattern, key, e))
         return -1;
-    if (refuse_kinds(o, e) == 0) {
-        int64_t rank = json_need_int(o, "r", e);
-        c->alpha = json_get_double(o, "lora_alpha", (double)rank, e);
-        c->dropout = json_get_double(o, "lora_dropout", 0, e);
-        c->rslora = json_get_bool(o, "use_rslora", false, e);
-        c->rank = rank > 0 && rank <= NN_LORA_RANK_MAX ? (int)rank : 0;
-        if (!e->kind && c->rank == 0)
-            err_set(e, ERR_USAGE, "r is %lld, expected 1 to %d", (long long)rank, NN_LORA_RANK_MAX);
-        if (!e->kind && !(c->dropout >= 0 && c->dropout < 1))
-            err_set(e, ERR_USAGE, "lora_dropout is %g, expected 0 to below 1", c->dropout);
-        if (!e->kind && !(isfinite(c->alpha) && c->alpha > 0))
-            err_set(e, ERR_USAGE, "lora_alpha is %g, expected a number above 0", c->alpha);
+    for (int i = 0; i < p->module_count; i++) {
+        struct choice *c = &a->choices[i];
+        if ((of_rank ? c->rank > 0 : c->alpha > 0) ||
+            regexec(&regex, p->modules[i].name, 0, NULL, 0) != 0)
+            continue;
+        if (of_rank)
+            c->rank = (int)value;
+        else
+            c->alpha = value;
     }
-    json_decref(o);
-    return e->kind ? err_in(e, "%s", path) : 0;
+    regfree(&regex);
+    return 0;
+}
+
+static int apply_patterns(struct adapter *a, const struct nn_params *p, const char *key,
+                          struct err *e)
+{
+    json_t *patterns = json_object_get(a->json, key), *v;
+    const char *pattern;
+
+    if (is_empty(patterns))
+        return 0;
+    if (!json_is_object(patterns) || json_object_size(patterns) > PATTERNS_MAX)
+        return err_set(e, ERR_USAGE, "%s is no object of at most %d patterns", key, PATTERNS_MAX);
+    json_object_foreach(patterns, pattern, v)
+    {
+        double value = json_is_number(v) ? json_number_value(v) : NAN;
+        if (apply_pattern(a, p, key, pattern, value, e))
+            return -1;
+    }
+    return 0;
+}
+
+static int read_config(struct adapter *a, const struct nn_params *p, struct err *e)
+{
+    struct nn_lora_config *c = &a->config;
+    const json_t *o = a->json;
+
+    if (refuse_kinds(o, e))
+        return -1;
+    int64_t rank = json_need_int(o, "r", e);
+    c->alpha = json_get_double(o, "lora_alpha", (double)rank, e);
+    c->dropout = json_get_double(o, "lora_dropout", 0, e);
+    c->rslora = json_get_bool(o, "use_rslora", false, e);
+    c->dora = json_get_bool(o, "use_dora", false, e);
+    if (e->kind || check_numbers(c, rank, e))
+        return -1;
+    c->rank = (int)rank;
+    if (apply_patterns(a, p, "rank_pattern", e) || apply_patterns(a, p, "alpha_pattern", e))
+        return -1;
+    for (int i = 0; i < p->module_count; i++) {
+        struct choice *m = &a->choices[i];
+        m->rank = m->rank > 0 ? m->rank : c->rank;
+        m->alpha = m->alpha > 0 ? m->alpha : c->alpha;
+    }
+    return 0;
 }
 
 /* -------------------------------------------------------------------- tensors -- */
@@ -89,16 +180,27 @@ static struct nn_module *find_module(const struct nn_params *p, const char *name
     return NULL;
 }
 
+/* Where the suffix of an adapter's tensor starts, or NULL. */
+static const char *suffix_of(const char *name)
+{
+    static const char *const SUFFIXES[] = {A, B, M};
+    for (int i = 0; i < 3; i++)
+        if (ends_with(name, SUFFIXES[i]))
+            return name + strlen(name) - strlen(SUFFIXES[i]);
+    return NULL;
+}
+
 /* The module that an adapter's tensor belongs to. */
 static struct nn_module *owner(const struct nn_params *p, const char *name, struct err *e)
 {
-    size_t skip = sizeof PREFIX - 1, size = strlen(name);
+    const char *suffix = suffix_of(name);
+    size_t skip = sizeof PREFIX - 1;
 
-    if (strncmp(name, PREFIX, skip) != 0 || (!ends_with(name, A) && !ends_with(name, B))) {
+    if (strncmp(name, PREFIX, skip) != 0 || !suffix) {
         err_set(e, ERR_USAGE, "tensor %s is not named as PEFT names LoRA's", name);
         return NULL;
     }
-    struct nn_module *m = find_module(p, name + skip, size - skip - (sizeof A - 1));
+    struct nn_module *m = find_module(p, name + skip, (size_t)(suffix - name) - skip);
     if (!m) {
         err_set(e, ERR_USAGE, "tensor %s: the model has no linear layer of that name", name);
         err_hint(e, "the adapter was made for another model, or for a tower that is not loaded");
@@ -106,80 +208,103 @@ static struct nn_module *owner(const struct nn_params *p, const char *name, stru
     return m;
 }
 
-/* Tensors that are no pair, or belong to no layer; before anything is attached. */
-static int check_names(const struct nn_params *p, const struct safetensors *s, struct err *e)
+/* The tensor of the same module with another suffix must be there, too. */
+static int check_beside(const struct safetensors *s, const char *name, const char *suffix,
+                        struct err *e)
 {
+    char *other = xasprintf("%.*s%s", (int)(suffix_of(name) - name), name, suffix);
+    int rc = safetensors_find(s, other)
+                 ? 0
+                 : err_set(e, ERR_USAGE, "tensor %s has no %s beside it", name, other);
+    free(other);
+    return rc;
+}
+
+/* Tensors that are no set, or belong to no layer; before anything is attached. */
+static int check_names(const struct nn_params *p, const struct adapter *a, struct err *e)
+{
+    const struct safetensors *s = a->file;
+
     for (int i = 0; i < safetensors_count(s); i++) {
-        const struct safetensors_tensor *t = safetensors_at(s, i);
-        if (!owner(p, t->name, e))
+        const char *name = safetensors_at(s, i)->name;
+        if (!owner(p, name, e) || check_beside(s, name, A, e) || check_beside(s, name, B, e))
             return -1;
-        char *other = xstrdup(t->name);
-        char *letter = other + strlen(other) - strlen("A.weight");
-        *letter = *letter == 'A' ? 'B' : 'A';
-        const struct safetensors_tensor *found = safetensors_find(s, other);
-        if (!found)
-            err_set(e, ERR_USAGE, "tensor %s has no %s beside it", t->name, other);
-        free(other);
-        if (!found)
+        if (a->config.dora && check_beside(s, name, M, e))
             return -1;
+        if (!a->config.dora && ends_with(name, M))
+            return err_set(e, ERR_USAGE, "tensor %s is DoRA's, and use_dora is not set", name);
     }
     if (safetensors_count(s) == 0)
         return err_set(e, ERR_USAGE, "the adapter holds no tensors");
     return 0;
 }
 
-static int check_shape(const struct safetensors_tensor *t, int rows, int columns, struct err *e)
+/* Shape (rows, columns), or (rows) when columns is 0; floating point. */
+static int check_tensor(const struct safetensors_tensor *t, int rows, int columns, struct err *e)
 {
-    if (t->n == 2 && t->shape[0] == rows && t->shape[1] == columns)
-        return 0;
-    err_set(e, ERR_USAGE, "tensor %s has shape (%d,%d), the model and the rank need (%d,%d)",
-            t->name, t->n > 0 ? t->shape[0] : 1, t->n > 1 ? t->shape[1] : 1, rows, columns);
-    return err_hint(e, "the adapter was made for another model");
+    int n = columns > 0 ? 2 : 1;
+    if (t->n != n || t->shape[0] != rows || (n == 2 && t->shape[1] != columns)) {
+        if (n == 2)
+            err_set(e, ERR_USAGE,
+                    "tensor %s has shape (%d,%d), the model and the rank need (%d,%d)", t->name,
+                    t->n > 0 ? t->shape[0] : 1, t->n > 1 ? t->shape[1] : 1, rows, columns);
+        else
+            err_set(e, ERR_USAGE, "tensor %s has %d numbers in %d axes, the model needs %d in one",
+                    t->name, t->n > 0 ? t->shape[0] : 1, t->n, rows);
+        return err_hint(e, "the adapter was made for another model");
+    }
+    if (t->dtype != MX_FLOAT32 && t->dtype != MX_BFLOAT16 && t->dtype != MX_FLOAT16)
+        return err_set(e, ERR_USAGE, "tensor %s is %s, expected a floating point dtype", t->name,
+                       mx_dtype_name(t->dtype));
+    return 0;
+}
+
+/* What a module has in the file. */
+struct triple {
+    const struct safetensors_tensor *a, *b, *magnitude;
+};
+
+/* Find a module's tensors; 1 when there are none, -1 when they do not fit. */
+static int find_triple(const struct adapter *from, const struct nn_module *m, int rank,
+                       struct triple *t, struct err *e)
+{
+    const struct safetensors_tensor **at[] = {&t->a, &t->b, &t->magnitude};
+    const char *const suffixes[] = {A, B, M};
+
+    for (int i = 0; i < 3; i++) {
+        char *name = xasprintf("%s%s%s", PREFIX, m->name, suffixes[i]);
+        *at[i] = safetensors_find(from->file, name);
+        free(name);
+    }
+    if (!t->a || !t->b)
+        return 1;
+    if (check_tensor(t->a, rank, m->linear->in, e) || check_tensor(t->b, m->linear->out, rank, e))
+        return -1;
+    return t->magnitude && check_tensor(t->magnitude, m->linear->out, 0, e) ? -1 : 0;
 }
 
 static mx_array value(struct safetensors *s, const struct safetensors_tensor *t)
 {
-    return mx_contiguous(mx_astype(safetensors_array(s, t), MX_FLOAT32));
-}
-
-/* Find the pair of a module; 1 when there is none, -1 when it does not fit. */
-static int find_pair(const struct safetensors *s, const struct nn_module *m, int rank,
-                     const struct safetensors_tensor *pair[2], struct err *e)
-{
-    char *a = xasprintf("%s%s%s", PREFIX, m->name, A), *b = xasprintf("%s%s%s", PREFIX, m->name, B);
-    pair[0] = safetensors_find(s, a);
-    pair[1] = safetensors_find(s, b);
-    free(a);
-    free(b);
-    if (!pair[0] || !pair[1])
-        return 1;
-    if (check_shape(pair[0], rank, m->linear->in, e) ||
-        check_shape(pair[1], m->linear->out, rank, e))
-        return -1;
-    for (int i = 0; i < 2; i++)
-        if (pair[i]->dtype != MX_FLOAT32 && pair[i]->dtype != MX_BFLOAT16 &&
-            pair[i]->dtype != MX_FLOAT16)
-            return err_set(e, ERR_USAGE, "tensor %s is %s, expected a floating point dtype",
-                           pair[i]->name, mx_dtype_name(pair[i]->dtype));
-    return 0;
+    return t ? mx_contiguous(mx_astype(safetensors_array(s, t), MX_FLOAT32)) : MX_NONE;
 }
 
 /* Check all pairs, then attach all: a misfit leaves the model without an adapter. */
-static int attach_all(struct nn_params *p, struct safetensors *s, const struct nn_lora_config *c,
-                      struct err *e)
+static int attach_all(struct nn_params *p, const struct adapter *a, struct err *e)
 {
-    const struct safetensors_tensor *pair[2];
+    struct triple t;
 
     for (int i = 0; i < p->module_count; i++)
-        if (find_pair(s, &p->modules[i], c->rank, pair, e) < 0)
+        if (find_triple(a, &p->modules[i], a->choices[i].rank, &t, e) < 0)
             return -1;
     nn_params_freeze(p);
-    p->dropout = (struct nn_dropout){.rate = c->dropout};
+    p->dropout = (struct nn_dropout){.rate = a->config.dropout};
     for (int i = 0; i < p->module_count; i++) {
-        if (find_pair(s, &p->modules[i], c->rank, pair, e))
+        if (find_triple(a, &p->modules[i], a->choices[i].rank, &t, e))
             continue;
         mx_enter();
-        int rc = nn_lora_put(p, &p->modules[i], c, value(s, pair[0]), value(s, pair[1]), e);
+        int rc =
+            nn_lora_put(p, &p->modules[i], &a->config, a->choices[i].alpha, value(a->file, t.a),
+                        value(a->file, t.b), value(a->file, t.magnitude), e);
         mx_leave(MX_NONE);
         if (rc)
             return -1;
@@ -188,31 +313,34 @@ static int attach_all(struct nn_params *p, struct safetensors *s, const struct n
     return 0;
 }
 
-static int load(struct nn_params *p, const char *config, const char *weights,
-                struct nn_lora_config *c, struct err *e)
+static int load(struct adapter *a, struct nn_params *p, const char *config, const char *weights,
+                struct err *e)
 {
-    if (read_config(config, c, e))
+    a->json = json_read_file(config, CONFIG_MAX, e);
+    if (!a->json || read_config(a, p, e))
+        return err_in(e, "%s", config);
+    a->file = safetensors_open(weights, e);
+    if (!a->file)
         return -1;
-    struct safetensors *s = safetensors_open(weights, e);
-    if (!s)
-        return -1;
-    int rc = check_names(p, s, e) || attach_all(p, s, c, e);
-    safetensors_close(s);
-    return rc ? err_in(e, "%s", weights) : 0;
+    return check_names(p, a, e) || attach_all(p, a, e) ? err_in(e, "%s", weights) : 0;
 }
 
 int nn_lora_load(struct nn_params *p, const char *dir, struct nn_lora_config *found, struct err *e)
 {
-    struct nn_lora_config c = {0};
+    struct adapter a = {0};
 
     if (nn_lora_attached(p))
         return err_set(e, ERR_BUG, "there is an adapter on the model already");
     char *config = path_join(dir, "adapter_config.json");
     char *weights = path_join(dir, "adapter_model.safetensors");
-    int rc = load(p, config, weights, &c, e);
+    a.choices = xcalloc((size_t)p->module_count + 1, sizeof *a.choices);
+    int rc = load(&a, p, config, weights, e);
     free(config);
     free(weights);
+    free(a.choices);
+    json_decref(a.json);
+    safetensors_close(a.file);
     if (rc == 0 && found)
-        *found = c;
+        *found = a.config;
     return rc;
 }

@@ -6,11 +6,24 @@
 #include "base/mem.h"
 #include "nn/act.h"
 
+static mx_array capped(const struct nn_head *h, mx_array z)
+{
+    return nn_softcap(mx_astype(z, MX_FLOAT32), h->softcap);
+}
+
+/* The weight [V,D] in x's dtype.  A quantised one is made for x, and not before. */
+static mx_array weight_for(const struct nn_head *h, mx_array x)
+{
+    if (h->quant.bits == 0)
+        return mx_astype(h->weight, mx_dtype(x));
+    return nn_dequantize(mx_depends(h->weight, x), &h->quant, mx_dtype(x));
+}
+
 mx_array nn_logits(const struct nn_head *h, mx_array x)
 {
-    mx_array w = mx_astype(h->weight, mx_dtype(x));
-    mx_array z = mx_matmul(x, mx_swapaxes(w, 0, 1));                            /* [...,V] */
-    return nn_softcap(mx_astype(z, MX_FLOAT32), h->softcap);
+    if (h->quant.bits > 0)
+        return capped(h, nn_quant_matmul(x, h->weight, &h->quant));
+    return capped(h, mx_matmul(x, mx_swapaxes(weight_for(h, x), 0, 1)));        /* [...,V] */
 }
 
 static mx_array pick(mx_array x, mx_array ids)                   /* [R,V], [R] -> [R,1] */
@@ -34,7 +47,8 @@ static struct part chunk(const struct nn_head *h, mx_array x, mx_array ids, mx_a
 {
     struct part p;
 
-    mx_array l = nn_logits(h, x);                                               /* [R,V] */
+    mx_array matrix = weight_for(h, x);                                         /* [V,D] */
+    mx_array l = capped(h, mx_matmul(x, mx_swapaxes(matrix, 0, 1)));            /* [R,V] */
     mx_array lse = mx_logsumexp(l, 1, true);                                    /* [R,1] */
     mx_array w = mx_expand_dims(weights, 1);
     p.loss = mx_sum_all(mx_multiply(w, mx_subtract(lse, pick(l, ids))));
@@ -47,7 +61,7 @@ static struct part chunk(const struct nn_head *h, mx_array x, mx_array ids, mx_a
         d = mx_multiply(d, mx_shift(mx_negative(mx_square(t)), 1));
     }
     d = mx_astype(d, mx_dtype(x));
-    p.rows = mx_matmul(d, mx_astype(h->weight, mx_dtype(x)));                   /* [R,D] */
+    p.rows = mx_matmul(d, matrix);                                              /* [R,D] */
     p.weight = MX_NONE;
     if (h->trained)
         p.weight = mx_astype(mx_matmul(mx_swapaxes(d, 0, 1), x), MX_FLOAT32);   /* [V,D] */

@@ -18,9 +18,11 @@
 #include <stdbool.h>
 
 #include "mx/mx.h"
+#include "nn/quant.h"
 
 struct nn_head {
     mx_array weight;                    /* [V,D]; a slot, tied or not */
+    struct nn_quant quant;              /* of a quantised weight: dequantised for each chunk */
     bool trained;                       /* is it trainable (nn_linear.trained)?  A trained weight
                                            without this is an error of the binding, not silence */
     double softcap;                     /* 0: none */

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-void nn_adamw_init(struct nn_adamw *o, struct mx_arrays params,
+void nn_adamw_init(struct nn_adamw *o, struct mx_arrays params, const double *rate_factors,
                    const struct nn_adamw_config *config)
 {
     size_t n = (size_t)params.n;
@@ -16,11 +16,13 @@ void nn_adamw_init(struct nn_adamw *o, struct mx_arrays params,
     *o = (struct nn_adamw){.config = *config, .count = params.n};
     o->params = xcalloc(n + 1, sizeof *o->params);
     o->state = xcalloc(2 * n + 1, sizeof *o->state);
+    o->rate_factors = xcalloc(n + 1, sizeof *o->rate_factors);
     for (size_t i = 0; i < n; i++) {
         int shape[MX_DIMS_MAX], dims = mx_ndim(params.at[i]);
         for (int d = 0; d < dims; d++)
             shape[d] = mx_dim(params.at[i], d);
         o->params[i] = params.at[i];
+        o->rate_factors[i] = rate_factors ? rate_factors[i] : 1;
         o->state[i] = mx_slot(mx_zeros_(MX_FLOAT32, shape, dims));
         o->state[n + i] = mx_slot(mx_zeros_(MX_FLOAT32, shape, dims));
     }
@@ -32,6 +34,7 @@ void nn_adamw_release(struct nn_adamw *o)
         mx_slot_free(o->state[i]);
     free(o->params);
     free(o->state);
+    free(o->rate_factors);
     *o = (struct nn_adamw){0};
 }
 
@@ -76,9 +79,10 @@ static void update(struct nn_adamw *o, int i, mx_array grad, const struct step *
     m = mx_add(m, mx_scale(mx_subtract(g, m), 1 - c->beta1));
     v = mx_add(mx_scale(v, c->beta2), mx_scale(mx_square(g), 1 - c->beta2));
     mx_array root = mx_shift(mx_divide(mx_sqrt(v), s->bias2_root), c->epsilon);
+    mx_array lr = o->rate_factors[i] == 1 ? s->lr : mx_scale(s->lr, o->rate_factors[i]);
     if (c->weight_decay > 0 && mx_ndim(p) >= 2)
-        p = mx_multiply(p, mx_shift(mx_scale(s->lr, -c->weight_decay), 1));
-    p = mx_subtract(p, mx_multiply(mx_divide(s->lr, s->bias1), mx_divide(m, root)));
+        p = mx_multiply(p, mx_shift(mx_scale(lr, -c->weight_decay), 1));
+    p = mx_subtract(p, mx_multiply(mx_divide(lr, s->bias1), mx_divide(m, root)));
 
     mx_set(o->params[i], mx_astype(mx_where(s->ok, p, old), mx_dtype(o->params[i])));
     mx_set(*m_slot, mx_where(s->ok, m, *m_slot));

@@ -4,8 +4,9 @@
  *     m = β₁ m + (1 - β₁) g            v = β₂ v + (1 - β₂) g²
  *     p = p (1 - lr λ) - lr · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
  *
- * Everything is float32.  The learning rate and the step are arrays, so that a compiled step is
- * traced once.  When the loss or a gradient is not finite, parameters and state stay as they were.
+ * lr is the step's rate times the parameter's own factor.  Everything is float32.  The learning
+ * rate and the step are arrays, so that a compiled step is traced once.  When the loss or a
+ * gradient is not finite, parameters and state stay as they were.
  */
 #ifndef NN_OPTIM_H
 #define NN_OPTIM_H
@@ -23,6 +24,7 @@ struct nn_adamw {
     int count;
     mx_array *params;                   /* the trained slots, not owned */
     mx_array *state;                    /* slots, owned: m of each parameter, then v of each */
+    double *rate_factors;               /* of each parameter; lr is multiplied by it */
 };
 
 struct nn_adamw_result {
@@ -30,8 +32,9 @@ struct nn_adamw_result {
     mx_array ok;                        /* 0-d bool: loss and all gradients were finite */
 };
 
-/* State starts at zero.  `params` is copied; its slots must outlive the optimizer. */
-void nn_adamw_init(struct nn_adamw *o, struct mx_arrays params,
+/* State starts at zero.  `params` and `rate_factors` (one for each; NULL: all 1) are copied; the
+ * slots must outlive the optimizer. */
+void nn_adamw_init(struct nn_adamw *o, struct mx_arrays params, const double *rate_factors,
                    const struct nn_adamw_config *config);
 void nn_adamw_release(struct nn_adamw *o);
 

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "nn/table.h"
 
 struct nn_param *nn_params_add(struct nn_params *p, const char *name, const char *tower,
                                mx_array slot, enum nn_role role)
@@ -33,6 +34,7 @@ void nn_params_release(struct nn_params *p)
 {
     for (int i = 0; i < p->count; i++) {
         mx_slot_free(p->at[i].slot);
+        nn_table_close(p->at[i].table);
         free(p->at[i].name);
     }
     for (int i = 0; i < p->module_count; i++)
@@ -146,6 +148,14 @@ static bool is_chosen(const struct nn_param *p, char *const *towers, int tower_c
     return chosen && p->role == NN_WEIGHT;
 }
 
+/* A quantised weight has no gradient. */
+static int refuse_quantised(const struct nn_param *q, struct err *e)
+{
+    err_set(e, ERR_USAGE, "%s is quantised and cannot be trained in full", q->name);
+    return err_hint(e, "train adapters on it (lora), or start from the checkpoint that is not "
+                       "quantised, with `quantize: none`");
+}
+
 int nn_params_train(struct nn_params *p, char *const *towers, int tower_count, struct err *e)
 {
     for (int i = 0; i < tower_count; i++)
@@ -154,6 +164,8 @@ int nn_params_train(struct nn_params *p, char *const *towers, int tower_count, s
     for (int i = 0; i < p->count; i++) {
         struct nn_param *q = &p->at[i];
         q->trainable = is_chosen(q, towers, tower_count);
+        if (q->trainable && q->quant)
+            return refuse_quantised(q, e);
         if (!q->trainable || mx_dtype(q->slot) == MX_FLOAT32)
             continue;
         mx_enter();

@@ -14,7 +14,10 @@ enum { NN_NAME_MAX = 512 };
 enum nn_role {
     NN_WEIGHT,                          /* trained in full fine-tuning */
     NN_BUFFER,                          /* part of the checkpoint, never trained */
-    NN_ADAPTER,                         /* LoRA's A and B; no part of the checkpoint */
+    NN_ADAPTER,                         /* LoRA's A and B, DoRA's magnitude; no part of the
+                                           checkpoint */
+    NN_PART,                            /* made from a weight: scales and biases of a quantised one,
+                                           DoRA's sums of squares; never trained, never saved */
 };
 
 struct nn_param {
@@ -26,6 +29,9 @@ struct nn_param {
     enum nn_role role;
     bool trainable;
     struct nn_linear *linear;           /* the layer whose weight it is, or NULL */
+    const struct nn_quant *quant;       /* of a quantised weight, whose `shape` and `stored` are the
+                                           dense one's; else NULL */
+    struct nn_table *table;             /* of a table that stays with the host, owned; else NULL */
 };
 
 /* A linear layer that an adapter can be put on. */

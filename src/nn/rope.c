@@ -29,3 +29,13 @@ mx_array nn_rope(const struct nn_rope *r, mx_array x)
 {
     return nn_rope_at(r, x, mx_int(0));
 }
+
+/* Rows of tokens become rows of one token, each at its own first position. */
+mx_array nn_rope_each(const struct nn_rope *r, mx_array x, mx_array position)
+{
+    int B = mx_dim(x, 0), heads = mx_dim(x, 1), T = mx_dim(x, 2), C = mx_dim(x, 3);
+
+    x = mx_reshape(mx_transpose(x, 0, 2, 1, 3), B * T, heads, 1, C);
+    x = nn_rope_at(r, x, mx_flatten(position, 0, -1));
+    return mx_transpose(mx_reshape(x, B, T, heads, C), 0, 2, 1, 3);             /* [B,heads,T,C] */
+}

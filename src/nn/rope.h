@@ -22,5 +22,7 @@ struct nn_rope nn_rope_make(int head_dim, double fraction, double base);
 mx_array nn_rope(const struct nn_rope *r, mx_array x);
 /* The first position is `offset`: a 0-d int32, or [B] with one for each row. */
 mx_array nn_rope_at(const struct nn_rope *r, mx_array x, mx_array offset);
+/* Positions one by one: `position` [B,T] int32. */
+mx_array nn_rope_each(const struct nn_rope *r, mx_array x, mx_array position);
 
 #endif

@@ -589,9 +589,16 @@ static int by_layout(const void *a, const void *b)
 
 static void header_metadata(struct buf *b, const struct safetensors_pair *metadata, int pairs)
 {
-    buf_add_str(b, "{\"__metadata__\":{\"format\":\"pt\"");
+    bool has_format = false;
+
+    for (int i = 0; i < pairs; i++)
+        has_format = has_format || strcmp(metadata[i].key, "format") == 0;
+    buf_add_str(b, "{\"__metadata__\":{");
+    if (!has_format)
+        buf_add_str(b, "\"format\":\"pt\"");
     for (int i = 0; i < pairs; i++) {
-        buf_add_char(b, ',');
+        if (i > 0 || !has_format)
+            buf_add_char(b, ',');
         json_write_str(metadata[i].key, strlen(metadata[i].key), b);
         buf_add_char(b, ':');
         json_write_str(metadata[i].value, strlen(metadata[i].value), b);
@@ -599,22 +606,40 @@ static void header_metadata(struct buf *b, const struct safetensors_pair *metada
     buf_add_char(b, '}');
 }
 
-static void header_item(struct buf *b, const struct safetensors_item *t, uint64_t *offset)
+/* A file being written. */
+struct writing {
+    struct file_writer *w;
+    const struct safetensors_item *items;
+    const struct safetensors_item **order;
+    int count;
+    safetensors_make_fn make;           /* of the arrays that items do not have */
+    void *arg;
+};
+
+static mx_array array_of(const struct writing *f, const struct safetensors_item *t)
 {
-    uint64_t end = *offset + mx_size(t->array) * mx_dtype_size(t->dtype);
+    return f->make && mx_is_none(t->array) ? f->make(f->arg, (int)(t - f->items)) : t->array;
+}
+
+static void header_item(struct buf *b, const struct writing *f, const struct safetensors_item *t,
+                        uint64_t *offset)
+{
+    mx_enter();
+    mx_array x = array_of(f, t);
+    uint64_t end = *offset + mx_size(x) * mx_dtype_size(t->dtype);
 
     buf_add_char(b, ',');
     json_write_str(t->name, strlen(t->name), b);
     buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", dtype_tag(t->dtype));
-    for (int i = 0; i < mx_ndim(t->array); i++)
-        buf_printf(b, i ? ",%d" : "%d", mx_dim(t->array, i));
+    for (int i = 0; i < mx_ndim(x); i++)
+        buf_printf(b, i ? ",%d" : "%d", mx_dim(x, i));
     buf_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", *offset, end);
     *offset = end;
+    mx_leave(MX_NONE);
 }
 
 /* Length and JSON, padded with spaces to a multiple of 8 bytes. */
-static int write_header(struct file_writer *w, const struct safetensors_item *const *order,
-                        int count, const struct safetensors_pair *metadata, int pairs,
+static int write_header(const struct writing *f, const struct safetensors_pair *metadata, int pairs,
                         struct err *e)
 {
     unsigned char length[8];
@@ -623,15 +648,15 @@ static int write_header(struct file_writer *w, const struct safetensors_item *co
 
     buf_init(&b, SAFETENSORS_HEADER_MAX);
     header_metadata(&b, metadata, pairs);
-    for (int i = 0; i < count; i++)
-        header_item(&b, order[i], &offset);
+    for (int i = 0; i < f->count; i++)
+        header_item(&b, f, f->order[i], &offset);
     buf_add_char(&b, '}');
     while (b.size % 8 != 0)
         buf_add_char(&b, ' ');
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)((uint64_t)b.size >> 8 * i);
-    int rc = buf_check(&b, "the header", e) || file_writer_write(w, length, 8, e) ||
-             file_writer_write(w, b.data, b.size, e);
+    int rc = mx_check(e) || buf_check(&b, "the header", e) ||
+             file_writer_write(f->w, length, 8, e) || file_writer_write(f->w, b.data, b.size, e);
     buf_release(&b);
     return rc ? -1 : 0;
 }
@@ -648,16 +673,18 @@ static int write_piece(struct file_writer *w, mx_array x, int first, int last, e
     return rc ? err_in(e, "%s", w->path) : file_writer_write(w, room, bytes, e);
 }
 
-static int write_data(struct file_writer *w, const struct safetensors_item *t, struct err *e)
+static int write_array(struct file_writer *w, const struct safetensors_item *t, mx_array x,
+                       struct err *e)
 {
-    if (mx_size(t->array) == 0)
+    if (mx_ndim(x) == 0)
+        x = mx_reshape(x, 1);
+    if (mx_eval(&x, 1, e))
+        return err_in(e, "%s: tensor %s", w->path, t->name);
+    if (mx_size(x) == 0)
         return 0;
-    mx_enter();
-    mx_array x = mx_ndim(t->array) == 0 ? mx_reshape(t->array, 1) : t->array;
-    int rc = mx_eval(&x, 1, e) ? err_in(e, "%s: tensor %s", w->path, t->name) : 0;
-    int rows = mx_dim(x, 0);
-    size_t row = mx_size(x) / (size_t)(rows > 0 ? rows : 1) * mx_dtype_size(t->dtype);
-    int step = row < PIECE_BYTES ? (int)(PIECE_BYTES / (row ? row : 1)) : 1;
+    int rows = mx_dim(x, 0), rc = 0;
+    size_t row = mx_size(x) / (size_t)rows * mx_dtype_size(t->dtype);
+    int step = row < PIECE_BYTES ? (int)(PIECE_BYTES / row) : 1;
     void *room = xmalloc((size_t)(step < rows ? step : rows) * row);
 
     for (int i = 0; rc == 0 && i < rows;) {
@@ -666,64 +693,75 @@ static int write_data(struct file_writer *w, const struct safetensors_item *t, s
         i = last;
     }
     free(room);
-    mx_leave(MX_NONE);
     return rc;
 }
 
-static int check_item(const struct safetensors_item *t, struct err *e)
+static int check_item(const struct writing *f, const struct safetensors_item *t, struct err *e)
 {
     if (check_name(t->name, "to be written", e))
         return -1;
     if (!dtype_tag(t->dtype))
         return err_set(e, ERR_BUG, "tensor %s: dtype %s cannot be written", t->name,
                        mx_dtype_name(t->dtype));
-    if (mx_is_none(t->array) && mx_check(e))
+    if (f->make || !mx_is_none(t->array))
+        return 0;
+    if (mx_check(e))
         return err_in(e, "tensor %s", t->name);
-    if (mx_is_none(t->array))
-        return err_set(e, ERR_BUG, "tensor %s: there is nothing to write", t->name);
-    return 0;
+    return err_set(e, ERR_BUG, "tensor %s: there is nothing to write", t->name);
 }
 
 /* Check the items and list them in the order of the file. */
-static int order_items(const struct safetensors_item *items, int count,
-                       const struct safetensors_item **order, struct err *e)
+static int order_items(struct writing *f, struct err *e)
 {
-    for (int i = 0; i < count; i++) {
-        if (check_item(&items[i], e))
+    for (int i = 0; i < f->count; i++) {
+        if (check_item(f, &f->items[i], e))
             return -1;
-        order[i] = &items[i];
+        f->order[i] = &f->items[i];
     }
-    qsort(order, (size_t)count, sizeof *order, by_layout);
-    for (int i = 1; i < count; i++)
-        if (strcmp(order[i - 1]->name, order[i]->name) == 0)
-            return err_set(e, ERR_BUG, "tensor %s is to be written twice", order[i]->name);
+    qsort(f->order, (size_t)f->count, sizeof *f->order, by_layout);
+    for (int i = 1; i < f->count; i++)
+        if (strcmp(f->order[i - 1]->name, f->order[i]->name) == 0)
+            return err_set(e, ERR_BUG, "tensor %s is to be written twice", f->order[i]->name);
     return 0;
 }
 
-static int write_file(struct file_writer *w, const struct safetensors_item *const *order, int count,
-                      const struct safetensors_pair *metadata, int pairs, struct err *e)
+static int write_file(const struct writing *f, const struct safetensors_pair *metadata, int pairs,
+                      struct err *e)
 {
-    if (write_header(w, order, count, metadata, pairs, e))
+    if (write_header(f, metadata, pairs, e))
         return -1;
-    for (int i = 0; i < count; i++)
-        if (write_data(w, order[i], e))
+    for (int i = 0; i < f->count; i++) {
+        mx_enter();
+        int rc = write_array(f->w, f->order[i], array_of(f, f->order[i]), e);
+        mx_leave(MX_NONE);
+        if (rc)
             return -1;
+    }
     return 0;
+}
+
+int safetensors_write_made(const char *path, const struct safetensors_item *items, int count,
+                           safetensors_make_fn make_array, void *arg,
+                           const struct safetensors_pair *metadata, int pairs, char *sha256,
+                           struct err *e)
+{
+    struct file_writer w;
+    struct writing f = {&w, items, NULL, count, make_array, arg};
+
+    f.order = xcalloc((size_t)count + 1, sizeof *f.order);
+    int rc = order_items(&f, e);
+    if (rc == 0) {
+        rc = file_writer_open(&w, path, e) || write_file(&f, metadata, pairs, e) ||
+             file_writer_commit(&w, sha256, e);
+        file_writer_abort(&w);
+    }
+    free(f.order);
+    return rc ? -1 : 0;
 }
 
 int safetensors_write(const char *path, const struct safetensors_item *items, int count,
                       const struct safetensors_pair *metadata, int pairs, char *sha256,
                       struct err *e)
 {
-    const struct safetensors_item **order = xcalloc((size_t)count + 1, sizeof *order);
-    struct file_writer w;
-    int rc = order_items(items, count, order, e);
-
-    if (rc == 0) {
-        rc = file_writer_open(&w, path, e) || write_file(&w, order, count, metadata, pairs, e) ||
-             file_writer_commit(&w, sha256, e);
-        file_writer_abort(&w);
-    }
-    free(order);
-    return rc ? -1 : 0;
+    return safetensors_write_made(path, items, count, NULL, NULL, metadata, pairs, sha256, e);
 }

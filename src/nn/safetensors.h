@@ -74,9 +74,18 @@ struct safetensors_pair {
 
 /* Write a file: to a temporary name beside `path`, synced, renamed.  On failure `path` is as it
  * was.  Items lie in the file by descending dtype size, then by name, as Python's library lays
- * them; metadata always has format = pt.  `sha256`, when not NULL, gets 64 hex digits and a NUL. */
+ * them; metadata has format = pt unless it is given.  `sha256`, when not NULL, gets 64 hex digits
+ * and a NUL. */
 int safetensors_write(const char *path, const struct safetensors_item *items, int count,
                       const struct safetensors_pair *metadata, int pairs, char *sha256,
                       struct err *e) MUST_CHECK;
+
+/* As safetensors_write, with arrays that are made one at a time: items without an array are asked
+ * for, `i` counting them as given, once for the shape and once for the values. */
+typedef mx_array (*safetensors_make_fn)(void *arg, int i);
+int safetensors_write_made(const char *path, const struct safetensors_item *items, int count,
+                           safetensors_make_fn make, void *arg,
+                           const struct safetensors_pair *metadata, int pairs, char *sha256,
+                           struct err *e) MUST_CHECK;
 
 #endif
