@@ -13,6 +13,11 @@
 #define TEXT_MODEL "tests/data/gemma4_text"
 #define AUDIO_MODEL "tests/data/gemma4_audio"
 #define ODD_MODEL "tests/data/gemma4_odd"
+/* Models that see, of every size's kind (tests/fixtures/gemma4_multimodal.py). */
+#define E_MODEL "tests/data/gemma4_e"
+#define MOE_MODEL "tests/data/gemma4_26b"
+#define DENSE_MODEL "tests/data/gemma4_31b"
+#define UNIFIED_MODEL "tests/data/gemma4_12b"
 
 struct fixture {
     struct model *model;
@@ -87,32 +92,44 @@ static inline void assert_same(const struct fixture *f, mx_array got, const char
     free(want);
 }
 
-static inline void fixture_open(struct fixture *f, const char *dir)
+static inline void fixture_open_with(struct fixture *f, const char *dir, struct model_options o)
 {
     struct err e = {0};
     char path[256];
-    struct model_options o = {.dtype = MX_FLOAT32};
 
     *f = (struct fixture){0};
+    o.dtype = MX_FLOAT32;
     snprintf(path, sizeof path, "%s/reference.safetensors", dir);
     mx_enter();
-    f->model = model_open(dir, &o, &e);
-    assert_ok(e);
     f->reference = safetensors_open(path, &e);
+    assert_ok(e);
+    if (!safetensors_find(f->reference, "pixels"))
+        o.without_vision = true;
+    f->model = model_open(dir, &o, &e);
     assert_ok(e);
     f->in.tokens = fixture_array(f, "tokens", MX_INT32);
     f->lengths = fixture_array(f, "lengths", MX_INT32);
     f->in.target_rows = fixture_array(f, "target_rows", MX_INT32);
     f->in.target_ids = fixture_array(f, "target_ids", MX_INT32);
     f->in.target_weights = fixture_array(f, "target_weights", MX_FLOAT32);
-    if (safetensors_find(f->reference, "mel")) {
+    if (safetensors_find(f->reference, "soft"))
         f->in.soft = fixture_array(f, "soft", MX_INT32);
+    if (safetensors_find(f->reference, "pixels")) {
+        f->in.pixels = fixture_array(f, "pixels", MX_UINT8);
+        f->in.patch_at = fixture_array(f, "patch_at", MX_INT32);
+    }
+    if (safetensors_find(f->reference, "mel")) {
         f->in.mel = fixture_array(f, "mel", MX_FLOAT32);
         f->in.frame_valid = fixture_array(f, "frame_valid", MX_BOOL);
     }
     f->B = mx_dim(f->in.tokens, 0);
     f->T = mx_dim(f->in.tokens, 1);
     f->R = mx_dim(f->in.target_rows, 0);
+}
+
+static inline void fixture_open(struct fixture *f, const char *dir)
+{
+    fixture_open_with(f, dir, (struct model_options){0});
 }
 
 static inline void fixture_close(struct fixture *f)
@@ -124,15 +141,35 @@ static inline void fixture_close(struct fixture *f)
     assert_int_equal(mx_live(), 0);
 }
 
-/* Smallest position of a target row in its row of tokens. */
-static inline int fixture_first_row(const struct fixture *f)
+/* Ask for the target rows only: `kept` and what `target_rows` then are. */
+static inline void fixture_keep(struct fixture *f)
 {
-    const struct safetensors_tensor *t = fixture_find(f, "target_rows");
-    const int32_t *rows = t->data;
-    int first = f->T;
-    for (int i = 0; i < f->R; i++)
-        first = rows[i] % f->T < first ? rows[i] % f->T : first;
-    return first;
+    const int32_t *rows = fixture_find(f, "target_rows")->data;
+    int32_t *kept = xcalloc((size_t)(f->B * f->R), sizeof *kept);
+    int32_t *moved = xcalloc((size_t)f->R, sizeof *moved);
+    int Q = 0;
+
+    for (int pass = 0; pass < 2; pass++) {      /* the first finds Q */
+        for (int b = 0; b < f->B; b++) {
+            int n = 0;
+            for (int r = 0; r < f->R; r++) {
+                if (rows[r] / f->T != b)
+                    continue;
+                if (pass == 1) {
+                    moved[r] = b * Q + n;
+                    kept[b * Q + n] = rows[r] % f->T;
+                }
+                n++;
+            }
+            Q = n > Q ? n : Q;
+            for (; pass == 1 && n > 0 && n < Q; n++)
+                kept[b * Q + n] = kept[b * Q + n - 1];
+        }
+    }
+    f->in.kept = mx_from(kept, MX_INT32, (int[]){f->B, Q}, 2);
+    f->in.target_rows = mx_from(moved, MX_INT32, (int[]){f->R}, 1);
+    free(kept);
+    free(moved);
 }
 
 /* Mean loss over the targets that count, as a traced function of a fixture. */
@@ -169,12 +206,19 @@ static inline void fixture_name(char *out, size_t size, const char *kind, const 
 static inline void fixture_adapt(struct fixture *f)
 {
     struct err e = {0};
-    char *towers[] = {"language", "audio", "projector"}, *targets[] = {"*"};
-    bool audio = !mx_is_none(f->in.mel);
+    char *towers[4] = {"language"}, *targets[] = {"*"};
+    int n = 1;
+
+    if (f->model->facts.has_audio_tower)
+        towers[n++] = "audio";
+    if (f->model->facts.image_id >= 0)
+        towers[n++] = "vision";
+    if (f->model->facts.image_id >= 0 || f->model->facts.audio_id >= 0)
+        towers[n++] = "projector";
     struct nn_lora_config c = {.rank = 2,
                                .alpha = 4,
                                .towers = towers,
-                               .tower_count = audio ? 3 : 1,
+                               .tower_count = n,
                                .targets = targets,
                                .target_count = 1};
     assert_int_equal(nn_lora_attach(&f->model->params, &c, &e), 0);
@@ -199,7 +243,7 @@ static inline void fixture_ten_steps(struct fixture *f, const char *name, double
     size_t n;
     float *want = fixture_floats(f, name, &n);
 
-    nn_adamw_init(&adam, params, &c);
+    nn_adamw_init(&adam, params, NULL, &c);
     for (int step = 1; step <= (int)n; step++) {
         double loss;
         mx_enter();

@@ -56,7 +56,7 @@ static void remove_folder(char *dir)
 static void test_model__opens_towers_and_facts(void **state)
 {
     struct err e = {0};
-    int towers[3] = {0};
+    int towers[4] = {0};
     (void)state;
     mx_enter();
     struct model *m = open_with(AUDIO_MODEL, (struct model_options){0}, &e);
@@ -70,15 +70,21 @@ static void test_model__opens_towers_and_facts(void **state)
     assert_int_equal(m->facts.audio_id, 151);
     assert_int_equal(m->facts.mel_bins, 32);
     assert_int_equal(m->facts.positions_max, 512);
+    assert_int_equal(m->facts.image_id, 150);
+    assert_int_equal(m->facts.video_id, 152);
+    assert_int_equal(m->facts.patch, 4);
+    assert_int_equal(m->facts.pool, 3);
+    assert_int_equal(m->facts.picture_side, 4);
+    assert_true(m->facts.has_audio_tower && m->facts.has_vision_tower && !m->facts.is_merged);
     for (int i = 0; i < m->params.count; i++) {
-        const char *name = m->params.at[i].name, *tower = m->params.at[i].tower;
+        const char *tower = m->params.at[i].tower;
         towers[0] += strcmp(tower, "language") == 0;
         towers[1] += strcmp(tower, "audio") == 0;
         towers[2] += strcmp(tower, "projector") == 0;
-        assert_null(strstr(name, "vision"));
+        towers[3] += strcmp(tower, "vision") == 0;
     }
-    assert_true(towers[0] > 0 && towers[1] > 0 && towers[2] == 1);
-    assert_int_equal(towers[0] + towers[1] + towers[2], m->params.count);
+    assert_true(towers[0] > 0 && towers[1] > 0 && towers[2] == 2 && towers[3] > 0);
+    assert_int_equal(towers[0] + towers[1] + towers[2] + towers[3], m->params.count);
     /* Keys and values that real files hold for layers that share others' are not read. */
     assert_non_null(
         nn_params_find(&m->params, "model.language_model.layers.3.self_attn.k_proj.weight"));
@@ -87,15 +93,37 @@ static void test_model__opens_towers_and_facts(void **state)
     close_all(m);
 }
 
+/* config.json says all that the data side must know: the folder has no weights. */
+static void test_model__facts_need_no_weights(void **state)
+{
+    struct err e = {0};
+    struct model_facts f;
+    char *dir = folder_with("{\"eos_token_id\": 7}", NULL, NULL);
+    (void)state;
+    assert_int_equal(model_facts_read(dir, &f, &e), 0);
+    assert_ok(e);
+    assert_int_equal(f.eos_ids[0], 7);
+    assert_int_equal(f.image_id, 150);
+    assert_int_equal(f.picture_side, 4);
+    assert_int_equal(f.mel_bins, 32);
+    assert_int_equal(mx_live(), 0);
+    remove_folder(dir);
+    assert_int_equal(model_facts_read("tests/data/no-such-model", &f, &e), -1);
+    assert_err(e, ERR_FAILED, "no such folder");
+}
+
 static void test_model__without_audio_reads_and_runs_no_audio(void **state)
 {
     struct err e = {0};
     struct fixture f;
     (void)state;
     fixture_open(&f, AUDIO_MODEL);
-    struct model *m = open_with(AUDIO_MODEL, (struct model_options){.without_audio = true}, &e);
+    struct model_options o = {.without_audio = true, .without_vision = true};
+    struct model *m = open_with(AUDIO_MODEL, o, &e);
     assert_ok(e);
     assert_int_equal(m->facts.audio_id, -1);
+    assert_int_equal(m->facts.image_id, -1);
+    assert_int_equal(m->facts.picture_side, 0);
     for (int i = 0; i < m->params.count; i++)
         assert_string_equal(m->params.at[i].tower, "language");
 
@@ -114,7 +142,7 @@ static void test_model__without_audio_reads_and_runs_no_audio(void **state)
 
     mx_array h = model_hidden(m, &f.in);
     assert_int_equal(mx_eval(&h, 1, &e), -1);
-    assert_err(e, ERR_FAILED, "no audio tower");
+    assert_err(e, ERR_FAILED, "hears nothing");
     model_close(m);
     fixture_close(&f);
 }
@@ -196,6 +224,28 @@ static void test_model__queries_and_keys_start_at_one_over_the_root_of_their_siz
     remove_folder(dir);
 }
 
+/* Their results are all that lives on in the caller's scope. */
+static void test_model__results_keep_nothing_of_what_made_them(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_open(&f, E_MODEL);
+    int live = mx_live();
+    model_see(f.model, &f.in);
+    assert_int_equal(mx_live(), live + 1);
+    model_hear(f.model, &f.in);
+    assert_int_equal(mx_live(), live + 2);
+    model_logprobs(f.model, &f.in);
+    assert_int_equal(mx_live(), live + 3);
+    struct model_cache *c = model_cache_new(f.model, f.B, f.T + 1);
+    live = mx_live();
+    mx_array h = model_prefill(f.model, c, &f.in, f.lengths);
+    assert_int_equal(mx_live(), live + 1);
+    model_decode(f.model, c, mx_argmax(model_logits(f.model, h), -1, false));
+    model_cache_free(f.model, c);
+    fixture_close(&f);
+}
+
 /* --------------------------------------------------------- what is refused -- */
 
 static void refuse(const char *top, const char *text, const char *audio, const char *message)
@@ -216,8 +266,8 @@ static void test_model__config_values_that_are_not_known_are_errors(void **state
     refuse("{\"model_type\": \"llama\"}", NULL, NULL, "model_type: 'llama'");
     refuse("{\"tie_word_embeddings\": false}", NULL, NULL, "tie_word_embeddings: false");
     refuse("{\"eos_token_id\": [1, 999]}", NULL, NULL, "eos_token_id: entry 1");
-    refuse(NULL, "{\"enable_moe_block\": true}", NULL, "text_config: enable_moe_block: true");
-    refuse(NULL, "{\"attention_k_eq_v\": true}", NULL, "attention_k_eq_v: true");
+    refuse("{\"vision_config\": {\"hidden_activation\": \"relu\"}}", NULL, NULL,
+           "vision_config: hidden_activation: 'relu'");
     refuse(NULL, "{\"attention_bias\": true}", NULL, "attention_bias: true");
     refuse(NULL, "{\"hidden_activation\": \"silu\"}", NULL, "hidden_activation: 'silu'");
     refuse(NULL, "{\"use_bidirectional_attention\": \"all\"}", NULL, "'all'");
@@ -331,10 +381,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model__opens_towers_and_facts),
+        cmocka_unit_test(test_model__facts_need_no_weights),
         cmocka_unit_test(test_model__without_audio_reads_and_runs_no_audio),
         cmocka_unit_test(test_model__generation_config_says_what_ends_a_turn),
         cmocka_unit_test(test_model__random_weights_know_nothing),
         cmocka_unit_test(test_model__queries_and_keys_start_at_one_over_the_root_of_their_size),
+        cmocka_unit_test(test_model__results_keep_nothing_of_what_made_them),
         cmocka_unit_test(test_model__config_values_that_are_not_known_are_errors),
         cmocka_unit_test(test_model__folders_that_are_no_models_are_errors),
         cmocka_unit_test(test_model__missing_misshapen_and_left_over_tensors_are_listed_at_once),

@@ -1,51 +1,15 @@
-/* gemma4_config.c - Gemma 4's config.json.
+/* gemma4_config.c - the text part of Gemma 4's config.json.
  *
  * Every value that would change the mathematics is either obeyed or refused by name.
  */
 #include "model/gemma4_config.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-
-enum { SIZE_MAX_ANY = 1 << 24 };
-
-/* A size: an integer from `least` to `most`. */
-static int get_size(const json_t *c, const char *key, int fallback, int least, int most,
-                    struct err *e)
-{
-    int64_t v = json_get_int(c, key, fallback, e);
-    if (v >= least && v <= most)
-        return (int)v;
-    err_set(e, ERR_FAILED, "%s: %lld is not in %d..%d", key, (long long)v, least, most);
-    return least;
-}
-
-static int need_size(const json_t *c, const char *key, struct err *e)
-{
-    int64_t v = json_need_int(c, key, e);
-    if (v >= 1 && v <= SIZE_MAX_ANY)
-        return (int)v;
-    err_set(e, ERR_FAILED, "%s: %lld is not in 1..%d", key, (long long)v, SIZE_MAX_ANY);
-    return 1;
-}
-
-/* A string that must have one value, which is also its default. */
-static void want_str(const json_t *c, const char *key, const char *value, struct err *e)
-{
-    const char *found = json_get_str(c, key, value, e);
-    if (strcmp(found, value) != 0)
-        err_set(e, ERR_FAILED, "%s: '%s' is not known here (only '%s' is)", key, found, value);
-}
-
-static void want_false(const json_t *c, const char *key, const char *what, struct err *e)
-{
-    if (json_get_bool(c, key, false, e)) {
-        err_set(e, ERR_FAILED, "%s: true, but this build has no %s", key, what);
-        err_hint(e, "E2B and E4B, and models like them, are what this build computes");
-    }
-}
+#include "model/config_value.h"
 
 /* ----------------------------------------------------------------- layers -- */
 
@@ -76,38 +40,51 @@ static void read_layer_types(struct gemma4_text *m, const json_t *c, struct err 
     m->layers[m->L - 1].is_full = true;
 }
 
-/* Heads of full layers: newer configs say them layer by layer, older ones by global_ keys. */
+/* One layer's entry in per_layer_config. */
+static void read_own_heads(struct gemma4_layer *l, const json_t *c, struct err *e)
+{
+    const char *name;
+    json_t *value;
+
+    l->head_dim = config_size(c, "head_dim", l->head_dim, 2, 2 * NN_ROPE_PAIRS_MAX, e);
+    l->kv_heads = config_size(c, "num_key_value_heads", l->kv_heads, 1, 4096, e);
+    json_object_foreach((json_t *)c, name, value)
+    {
+        if (strcmp(name, "head_dim") != 0 && strcmp(name, "num_key_value_heads") != 0)
+            err_set(e, ERR_FAILED, "per_layer_config: '%s' (layer %d) is not known here", name,
+                    l->index);
+    }
+}
+
+/* Heads of full layers: newer configs say them layer by layer, older ones by global_ keys, of which
+ * the number of key heads counts in models whose keys are values only. */
 static void read_layer_heads(struct gemma4_text *m, const json_t *c, struct err *e)
 {
     const json_t *by_layer = json_get_object(c, "per_layer_config", e);
-    int C = get_size(c, "head_dim", 256, 2, 2 * NN_ROPE_PAIRS_MAX, e);
-    int K = get_size(c, "num_key_value_heads", 4, 1, 4096, e);
-    int wide = get_size(c, "global_head_dim", 512, 2, 2 * NN_ROPE_PAIRS_MAX, e);
+    int C = config_size(c, "head_dim", 256, 2, 2 * NN_ROPE_PAIRS_MAX, e);
+    int K = config_size(c, "num_key_value_heads", 4, 1, 4096, e);
+    int wide = config_size(c, "global_head_dim", 512, 2, 2 * NN_ROPE_PAIRS_MAX, e);
+    int global_K = config_size(c, "num_global_key_value_heads", K, 1, 4096, e);
+    bool k_is_v = json_get_bool(c, "attention_k_eq_v", false, e);
+    const char *key;
+    json_t *one;
 
     for (int i = 0; i < m->L; i++) {
         struct gemma4_layer *l = &m->layers[i];
-        l->kv_heads = K;
-        l->head_dim = !by_layer && l->is_full ? wide : C;
+        bool by_global = !by_layer && l->is_full;
+        l->k_is_v = k_is_v && l->is_full;
+        l->head_dim = by_global ? wide : C;
+        l->kv_heads = by_global && k_is_v ? global_K : K;
     }
-    const char *key;
-    json_t *one, *value;
     json_object_foreach((json_t *)by_layer, key, one)
     {
         char *end;
         long i = strtol(key, &end, 10);
-        const char *name;
         if (*key < '0' || *key > '9' || *end || i >= m->L || !json_is_object(one)) {
             err_set(e, ERR_FAILED, "per_layer_config: '%s' is not a layer of %d", key, m->L);
             return;
         }
-        m->layers[i].head_dim = get_size(one, "head_dim", C, 2, 2 * NN_ROPE_PAIRS_MAX, e);
-        m->layers[i].kv_heads = get_size(one, "num_key_value_heads", K, 1, 4096, e);
-        json_object_foreach(one, name, value)
-        {
-            if (strcmp(name, "head_dim") != 0 && strcmp(name, "num_key_value_heads") != 0)
-                err_set(e, ERR_FAILED, "per_layer_config: '%s' (layer %ld) is not known here", name,
-                        i);
-        }
+        read_own_heads(&m->layers[i], one, e);
     }
 }
 
@@ -184,43 +161,84 @@ static void read_ropes(struct gemma4_text *m, const json_t *c, struct err *e)
 
 static void refuse_unknown_text(const json_t *c, struct err *e)
 {
-    const char *seen = json_get_str(c, "use_bidirectional_attention", "vision", e);
-
-    want_str(c, "hidden_activation", "gelu_pytorch_tanh", e);
-    want_false(c, "enable_moe_block", "mixture of experts", e);
-    want_false(c, "attention_k_eq_v", "shared projection of keys and values", e);
-    want_false(c, "attention_bias", "biases in attention", e);
-    if (strcmp(seen, "vision") != 0)        /* "vision" concerns images only */
-        err_set(e, ERR_FAILED, "use_bidirectional_attention: '%s' is not known here", seen);
+    config_want_str(c, "hidden_activation", "gelu_pytorch_tanh", e);
+    config_want_false(c, "attention_bias", "biases in attention", e);
+    if (json_get_double(c, "attention_dropout", 0, e) != 0)
+        err_set(e, ERR_FAILED, "attention_dropout: %g, but this build has no dropout in attention",
+                json_number_value(json_object_get(c, "attention_dropout")));
     if (!json_get_bool(c, "tie_word_embeddings", true, e))
         err_set(e, ERR_FAILED, "tie_word_embeddings: false, but this build has no separate head");
 }
 
-int gemma4_text_configure(struct gemma4_text *m, const json_t *c, struct err *e)
+/* Missing in Gemma 4 it means null, in encoder-free models "vision". */
+static enum gemma4_seeing read_seeing(const json_t *c, bool is_unified, struct err *e)
 {
-    refuse_unknown_text(c, e);
-    m->D = need_size(c, "hidden_size", e);
-    m->V = need_size(c, "vocab_size", e);
-    m->L = need_size(c, "num_hidden_layers", e);
-    m->H = need_size(c, "num_attention_heads", e);
-    int F = need_size(c, "intermediate_size", e);
-    m->P = get_size(c, "hidden_size_per_layer_input", 256, 0, SIZE_MAX_ANY, e);
-    m->per_layer_vocab = get_size(c, "vocab_size_per_layer_input", 262144, 1, SIZE_MAX_ANY, e);
-    m->window = get_size(c, "sliding_window", 512, 1, SIZE_MAX_ANY, e);
-    m->pad_id = get_size(c, "pad_token_id", 0, 0, SIZE_MAX_ANY, e);
-    m->bos_id = get_size(c, "bos_token_id", 2, 0, SIZE_MAX_ANY, e);
-    m->positions_max = get_size(c, "max_position_embeddings", 131072, 1, INT32_MAX, e);
+    const json_t *v = json_object_get(c, "use_bidirectional_attention");
+
+    if (!v && is_unified)
+        return GEMMA4_IMAGE_IN_WINDOW;
+    const char *seen = json_get_str(c, "use_bidirectional_attention", "", e);
+    if (!*seen)
+        return GEMMA4_CAUSAL;
+    if (strcmp(seen, "vision") != 0) {
+        err_set(e, ERR_FAILED, "use_bidirectional_attention: '%s' is not known here", seen);
+        err_hint(e, "null and 'vision' are: a model that sees what it is to predict is no decoder");
+    }
+    return GEMMA4_IMAGE_IN_WINDOW;
+}
+
+static void read_experts(struct gemma4_text *m, const json_t *c, struct err *e)
+{
+    if (!json_get_bool(c, "enable_moe_block", false, e))
+        return;
+    m->experts = config_need_size(c, "num_experts", e);
+    m->experts_per_token = config_need_size(c, "top_k_experts", e);
+    m->expert_dim = config_need_size(c, "moe_intermediate_size", e);
+    if (m->experts_per_token > m->experts)
+        err_set(e, ERR_FAILED, "top_k_experts: %d of only %d (num_experts)", m->experts_per_token,
+                m->experts);
+}
+
+/* Sizes of the whole decoder.  The defaults are those of Gemma4TextConfig and, of encoder-free
+ * models, of Gemma4UnifiedTextConfig, which knows neither per-layer inputs nor experts. */
+static void read_sizes(struct gemma4_text *m, const json_t *c, bool is_unified, struct err *e)
+{
+    m->D = config_need_size(c, "hidden_size", e);
+    m->V = config_need_size(c, "vocab_size", e);
+    m->L = config_need_size(c, "num_hidden_layers", e);
+    m->H = config_need_size(c, "num_attention_heads", e);
+    m->P =
+        config_size(c, "hidden_size_per_layer_input", is_unified ? 0 : 256, 0, CONFIG_SIZE_MAX, e);
+    m->per_layer_vocab =
+        config_size(c, "vocab_size_per_layer_input", 262144, 1, CONFIG_SIZE_MAX, e);
+    m->window = config_size(c, "sliding_window", is_unified ? 1024 : 512, 1, CONFIG_SIZE_MAX, e);
+    m->pad_id = config_size(c, "pad_token_id", 0, 0, CONFIG_SIZE_MAX, e);
+    m->bos_id = config_size(c, "bos_token_id", 2, 0, CONFIG_SIZE_MAX, e);
+    m->positions_max =
+        config_size(c, "max_position_embeddings", is_unified ? 262144 : 131072, 1, INT32_MAX, e);
     m->eps = json_get_double(c, "rms_norm_eps", 1e-6, e);
     m->softcap = json_get_double(c, "final_logit_softcapping", 0, e);
-    bool wide = json_get_bool(c, "use_double_wide_mlp", false, e);
+    m->seeing = read_seeing(c, is_unified, e);
+    read_experts(m, c, e);
+    if (is_unified && (m->P || m->experts))
+        err_set(e, ERR_FAILED, "%s: encoder-free models have none",
+                m->P ? "hidden_size_per_layer_input" : "enable_moe_block");
     if (m->L > GEMMA4_LAYERS_MAX)
         err_set(e, ERR_FAILED, "num_hidden_layers: %d, at most %d", m->L, GEMMA4_LAYERS_MAX);
     if (m->pad_id >= m->V || (m->P && m->pad_id >= m->per_layer_vocab))
         err_set(e, ERR_FAILED, "pad_token_id: %d is not in a vocabulary of %d", m->pad_id, m->V);
+}
+
+int gemma4_text_configure(struct gemma4_text *m, const json_t *c, bool is_unified, struct err *e)
+{
+    refuse_unknown_text(c, e);
+    read_sizes(m, c, is_unified, e);
+    int F = config_need_size(c, "intermediate_size", e);
+    bool wide = json_get_bool(c, "use_double_wide_mlp", false, e);
     if (e->kind)
         return -1;
 
-    int shared = get_size(c, "num_kv_shared_layers", 0, 0, m->L - 1, e);
+    int shared = config_size(c, "num_kv_shared_layers", 0, 0, m->L - 1, e);
     m->first_shared = m->L - shared;
     m->layers = xcalloc((size_t)m->L, sizeof *m->layers);
     for (int i = 0; i < m->L; i++) {
@@ -237,61 +255,4 @@ int gemma4_text_configure(struct gemma4_text *m, const json_t *c, struct err *e)
     if (!e->kind)
         read_ropes(m, c, e);
     return e->kind ? -1 : 0;
-}
-
-/* ------------------------------------------------------------------ audio -- */
-
-static void read_channels(struct gemma4_audio *a, const json_t *c, struct err *e)
-{
-    const json_t *ch = json_get_array(c, "subsampling_conv_channels", e);
-
-    a->channels[0] = 128;
-    a->channels[1] = 32;
-    if (ch && json_array_size(ch) != 2)
-        err_set(e, ERR_FAILED, "subsampling_conv_channels: found %zu, expected 2",
-                json_array_size(ch));
-    for (size_t i = 0; ch && i < 2; i++) {
-        json_int_t v = json_integer_value(json_array_get(ch, i));
-        if (v < 4 || v > 65536)
-            err_set(e, ERR_FAILED, "subsampling_conv_channels: %lld is not in 4..65536",
-                    (long long)v);
-        a->channels[i] = (int)v;
-    }
-    a->M = a->channels[0];              /* the projection behind is sized as if it were so */
-}
-
-int gemma4_audio_configure(struct gemma4_audio *a, const json_t *c, struct err *e)
-{
-    want_str(c, "hidden_act", "silu", e);
-    a->D = get_size(c, "hidden_size", 1024, 2, SIZE_MAX_ANY, e);
-    a->L = get_size(c, "num_hidden_layers", 12, 1, GEMMA4_LAYERS_MAX, e);
-    a->H = get_size(c, "num_attention_heads", 8, 1, 4096, e);
-    a->out = get_size(c, "output_proj_dims", 1536, 1, SIZE_MAX_ANY, e);
-    a->conv_size = get_size(c, "conv_kernel_size", 5, 1, 1024, e);
-    a->chunk = get_size(c, "attention_chunk_size", 12, 1, 65536, e);
-    a->past = get_size(c, "attention_context_left", 13, 1, 65536, e) - 1;
-    a->future = get_size(c, "attention_context_right", 0, 0, 65536, e);
-    a->logit_cap = json_get_double(c, "attention_logit_cap", 50.0, e);
-    a->invalid_logit = json_get_double(c, "attention_invalid_logits_value", -1e9, e);
-    a->eps = json_get_double(c, "rms_norm_eps", 1e-6, e);
-    a->limit = json_get_double(c, "gradient_clipping", 1e10, e);
-    a->residual_weight = json_get_double(c, "residual_weight", 0.5, e);
-    a->clipped = json_get_bool(c, "use_clipped_linears", true, e);
-    read_channels(a, c, e);
-    if (!e->kind && (a->D % 2 || a->D % a->H))
-        err_set(e, ERR_FAILED, "hidden_size: %d must be even and a multiple of %d heads", a->D,
-                a->H);
-    if (!e->kind && a->past + a->future > 8 * a->chunk)
-        err_set(e, ERR_FAILED,
-                "attention_context_left: %d is more than eight times attention_chunk_size %d",
-                a->past + 1, a->chunk);
-    if (e->kind)
-        return -1;
-
-    a->layers = xcalloc((size_t)a->L, sizeof *a->layers);
-    for (int i = 0; i < a->L; i++) {
-        a->layers[i].tower = a;
-        a->layers[i].index = i;
-    }
-    return 0;
 }

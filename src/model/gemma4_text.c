@@ -1,10 +1,11 @@
-/* gemma4_text.c - the Gemma 4 text decoder, as in E2B and E4B.
+/* gemma4_text.c - the Gemma 4 text decoder, of all sizes.
  *
  *     x = √D · embed(tokens)                                  soft tokens are put in as they are
  *     p = (norm(W x / √D) + √P · table(tokens)) / √2          [L,P] for each token
  *     for each layer i:
  *         x = x + norm(attention(norm(x)))
- *         x = x + norm(mlp(norm(x)))
+ *         x = x + norm(mlp(norm(x)))                          or, with experts,
+ *         x = x + norm(norm(mlp(norm(x))) + norm(experts(norm(x), router(x))))
  *         x = x + norm(W_proj (gelu(W_gate x) ⊙ p_i))         p_i: the layer's own input
  *         x = s_i · x
  *     h = norm(x)                                             logits = cap · tanh(embed h / cap)
@@ -13,11 +14,13 @@
  *
  *     B batch    T time     D model   F mlp              V vocabulary
  *     H heads    K key heads   C one head   L layers    P a layer's own input
- *     S places of keys (T in training)
+ *     S places of keys (T in training)   Q places whose hidden states are needed
+ *     N = B·T tokens   X experts   E experts a token
  */
 #include "model/gemma4_text.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,8 +32,15 @@
  * `k` and `v` are those of the last such layer that had any. */
 struct reach {
     const struct nn_rope *rope;
-    mx_array mask;                      /* or none: causal */
+    mx_array mask;                      /* of the queries, or none: causal */
+    int band;                           /* the window, where it is walked in chunks; 0: it is not */
     mx_array k, v;                      /* [B,K,S,C] */
+};
+
+/* The rows of x that a layer is given, and those that it goes on with once its keys are made. */
+struct rows {
+    mx_array key_at, query_at;          /* positions [B,T], [B,Q]; none: 0 .. T-1 */
+    mx_array kept;                      /* [B,Q] of T; none: all stay */
 };
 
 struct gemma4_cache {
@@ -44,6 +54,20 @@ struct gemma4_cache {
 /* ---------------------------------------------------------------- weights -- */
 
 /* clang-format off */
+static void bind_experts(struct gemma4_layer *l, struct nn_binder *b, const struct gemma4_text *m)
+{
+    int D = m->D, X = m->experts;
+    struct nn_init one = {NN_INIT_CONSTANT, 1};
+
+    nn_bind_linear (b, "router.proj",             &l->router_proj,      D, X);
+    nn_bind_tensor (b, "router.scale",            &l->router_scale,     &D, 1, one);
+    nn_bind_tensor (b, "router.per_expert_scale", &l->per_expert_scale, &X, 1, one);
+    nn_bind_experts(b, "experts",                 &l->experts,          X, D, m->expert_dim);
+    nn_bind_norm(b, "pre_feedforward_layernorm_2",  &l->pre_feedforward_layernorm_2,  D);
+    nn_bind_norm(b, "post_feedforward_layernorm_1", &l->post_feedforward_layernorm_1, D);
+    nn_bind_norm(b, "post_feedforward_layernorm_2", &l->post_feedforward_layernorm_2, D);
+}
+
 static void bind_layer(struct gemma4_layer *l, struct nn_binder *b, const struct gemma4_text *m)
 {
     int D = m->D, H = m->H, P = m->P, K = l->kv_heads, C = l->head_dim, F = l->mlp_dim;
@@ -55,7 +79,8 @@ static void bind_layer(struct gemma4_layer *l, struct nn_binder *b, const struct
     nn_bind_norm  (b, "self_attn.q_norm",           &l->q_norm,                     C);
     if (l->has_kv) {
         nn_bind_linear(b, "self_attn.k_proj",       &l->k_proj,                     D, K * C);
-        nn_bind_linear(b, "self_attn.v_proj",       &l->v_proj,                     D, K * C);
+        if (!l->k_is_v)
+            nn_bind_linear(b, "self_attn.v_proj",   &l->v_proj,                     D, K * C);
         nn_init_next  (b, NN_INIT_CONSTANT, qk);
         nn_bind_norm  (b, "self_attn.k_norm",       &l->k_norm,                     C);
     }
@@ -66,6 +91,8 @@ static void bind_layer(struct gemma4_layer *l, struct nn_binder *b, const struct
     nn_bind_linear(b, "mlp.up_proj",                &l->up_proj,                    D, F);
     nn_bind_linear(b, "mlp.down_proj",              &l->down_proj,                  F, D);
     nn_bind_norm  (b, "post_feedforward_layernorm", &l->post_feedforward_layernorm, D);
+    if (m->experts)
+        bind_experts(l, b, m);
     if (P) {
         nn_bind_linear(b, "per_layer_input_gate",      &l->per_layer_input_gate,      D, P);
         nn_bind_linear(b, "per_layer_projection",      &l->per_layer_projection,      P, D);
@@ -118,17 +145,20 @@ static mx_array merge_heads(mx_array y)                                         
     return mx_reshape(y, mx_dim(y, 0), mx_dim(y, 1), -1);                       /* [B,T,H·C] */
 }
 
-/* `at`: the first position, one number or one for each row; none: 0. */
+/* `at`: positions [B,T]; none: 0 .. T-1. */
 static mx_array rotate(const struct reach *r, mx_array x, mx_array at)          /* [B,T,heads,C] */
 {
     x = mx_transpose(x, 0, 2, 1, 3);
-    return mx_is_none(at) ? nn_rope(r->rope, x) : nn_rope_at(r->rope, x, at);   /* [B,heads,T,C] */
+    return mx_is_none(at) ? nn_rope(r->rope, x) : nn_rope_each(r->rope, x, at); /* [B,heads,T,C] */
 }
 
+/* Where keys are values, too, both come from the raw projection: values have no weights in their
+ * norm, and do not turn. */
 static void keys_and_values(const struct gemma4_layer *l, struct reach *r, mx_array x, mx_array at)
 {
-    mx_array k = split_heads(nn_linear(&l->k_proj, x), l->kv_heads, l->head_dim);
-    mx_array v = split_heads(nn_linear(&l->v_proj, x), l->kv_heads, l->head_dim);
+    int K = l->kv_heads, C = l->head_dim;
+    mx_array k = split_heads(nn_linear(&l->k_proj, x), K, C);
+    mx_array v = l->k_is_v ? k : split_heads(nn_linear(&l->v_proj, x), K, C);
 
     r->k = rotate(r, nn_rms_norm(&l->k_norm, k), at);                           /* [B,K,T,C] */
     r->v = mx_transpose(mx_rms_norm(v, MX_NONE, l->k_norm.eps), 0, 2, 1, 3);
@@ -141,7 +171,8 @@ static mx_array attention(const struct gemma4_layer *l, const struct reach *r, m
     mx_array q = split_heads(nn_linear(&l->q_proj, x), l->text->H, l->head_dim);
     q = rotate(r, nn_rms_norm(&l->q_norm, q), at);                              /* [B,H,T,C] */
 
-    mx_array y = nn_attention(q, r->k, r->v, 1.0, r->mask);
+    mx_array y = r->band ? nn_band_attention(q, r->k, r->v, 1.0, r->mask, r->band)
+                         : nn_attention(q, r->k, r->v, 1.0, r->mask);
     return nn_linear(&l->o_proj, merge_heads(y));                               /* [B,T,D] */
 }
 
@@ -151,6 +182,49 @@ static mx_array mlp(const struct gemma4_layer *l, mx_array x)                   
 {
     mx_array g = nn_gelu_approx(nn_linear(&l->gate_proj, x));                   /* [B,T,F] */
     return nn_linear(&l->down_proj, mx_multiply(g, nn_linear(&l->up_proj, x)));
+}
+
+/* Who takes each token of x [N,D]: the E most probable experts [N,E], and weights [N,E] float32:
+ * their probabilities, made to sum to 1, times a number of each expert's own. */
+static mx_array route(const struct gemma4_layer *l, mx_array x, mx_array *weight)
+{
+    const struct gemma4_text *m = l->text;
+    int X = m->experts, E = m->experts_per_token;
+
+    mx_array n = mx_rms_norm(x, MX_NONE, m->eps);
+    n = mx_scale(mx_multiply(n, mx_astype(l->router_scale, mx_dtype(x))), 1 / sqrt(m->D));
+    mx_array p = mx_softmax(mx_astype(nn_linear(&l->router_proj, n), MX_FLOAT32), -1);
+
+    mx_array order = mx_argpartition(mx_stop_gradient(p), -E, -1);              /* [N,X] */
+    mx_array chosen = mx_astype(mx_slice(order, -1, X - E, X), MX_INT32);
+    p = mx_take_along_axis(p, chosen, -1);
+    p = mx_divide(p, mx_sum(p, -1, true));
+    *weight = mx_multiply(p, mx_take(mx_astype(l->per_expert_scale, MX_FLOAT32), chosen, 0));
+    return chosen;
+}
+
+/* The router reads the residual as it is, the experts its norm. */
+static mx_array experts(const struct gemma4_layer *l, mx_array x)               /* [B,T,D] */
+{
+    int B = mx_dim(x, 0), T = mx_dim(x, 1), D = l->text->D;
+    mx_array weight;
+
+    x = mx_reshape(x, B * T, D);
+    mx_array chosen = route(l, x, &weight);
+    x = nn_rms_norm(&l->pre_feedforward_layernorm_2, x);
+    return mx_reshape(nn_experts(&l->experts, x, chosen, weight), B, T, D);
+}
+
+static mx_array feed_forward(const struct gemma4_layer *l, mx_array x)          /* [B,T,D] */
+{
+    mx_at("%slayers.%d.mlp", l->text->root, l->index);
+    mx_array y = mlp(l, nn_rms_norm(&l->pre_feedforward_layernorm, x));
+    if (l->text->experts) {
+        mx_at("%slayers.%d.experts", l->text->root, l->index);
+        mx_array z = nn_rms_norm(&l->post_feedforward_layernorm_2, experts(l, x));
+        y = mx_add(nn_rms_norm(&l->post_feedforward_layernorm_1, y), z);
+    }
+    return nn_rms_norm(&l->post_feedforward_layernorm, y);
 }
 
 static mx_array per_layer_input(const struct gemma4_layer *l, mx_array x, mx_array p)
@@ -165,44 +239,46 @@ static mx_array per_layer_input(const struct gemma4_layer *l, mx_array x, mx_arr
 static mx_array rest_of_layer(const struct gemma4_layer *l, const struct reach *r, mx_array x,
                               mx_array n, mx_array p, mx_array at)
 {
-    const char *root = l->text->root;
     mx_array y = attention(l, r, n, at);
     x = mx_add(x, nn_rms_norm(&l->post_attention_layernorm, y));
-
-    mx_at("%slayers.%d.mlp", root, l->index);
-    y = mlp(l, nn_rms_norm(&l->pre_feedforward_layernorm, x));
-    x = mx_add(x, nn_rms_norm(&l->post_feedforward_layernorm, y));
-
+    x = mx_add(x, feed_forward(l, x));
     if (l->text->P) {
-        mx_at("%slayers.%d.per_layer_input", root, l->index);
+        mx_at("%slayers.%d.per_layer_input", l->text->root, l->index);
         y = per_layer_input(l, x, p);
         x = mx_add(x, nn_rms_norm(&l->post_per_layer_input_norm, y));
     }
     return mx_multiply(x, mx_astype(l->layer_scalar, mx_dtype(x)));
 }
 
-/* A layer.  Queries are at the last T of the S positions of keys: all of them where the layer makes
- * keys, unless it is told to drop the rows before `first_row` once they are made. */
-static mx_array layer(const struct gemma4_layer *l, struct reach *r, mx_array x, mx_array p,
-                      int first_row)
+/* Rows `kept` [B,Q] of x [B,T,...]. */
+static mx_array keep_rows(mx_array x, mx_array kept)
+{
+    int B = mx_dim(x, 0), T = mx_dim(x, 1);
+    mx_array first = mx_expand_dims(mx_arange(0, B * T, T, MX_INT32), 1);       /* [B,1] */
+    return mx_take(mx_flatten(x, 0, 1), mx_add(kept, first), 0);                /* [B,Q,...] */
+}
+
+/* x [B,T,D] and the keys and values of its T places -> [B,T,D], or [B,Q,D] where rows are dropped;
+ * p [B,Q,P] is of those that stay. */
+static mx_array layer(const struct gemma4_layer *l, struct reach *r, const struct rows *rows,
+                      mx_array x, mx_array p)
 {
     mx_at("%slayers.%d.self_attn", l->text->root, l->index);
     mx_array n = nn_rms_norm(&l->input_layernorm, x);
     if (l->has_kv)
-        keys_and_values(l, r, n, MX_NONE);
-    if (first_row) {
-        x = mx_slice(x, 1, first_row, mx_dim(x, 1));
-        n = mx_slice(n, 1, first_row, mx_dim(n, 1));
+        keys_and_values(l, r, n, rows->key_at);
+    if (!mx_is_none(rows->kept)) {
+        x = keep_rows(x, rows->kept);
+        n = keep_rows(n, rows->kept);
     }
-    int dropped = mx_dim(r->k, 2) - mx_dim(x, 1);
-    return rest_of_layer(l, r, x, n, p, dropped ? mx_int(dropped) : MX_NONE);
+    return rest_of_layer(l, r, x, n, p, rows->query_at);
 }
 
 /* The layer as a function of arrays: in = x, p if any, k and v if it has none of its own. */
 struct block {
     const struct gemma4_layer *layer;
     struct reach reach;
-    int first_row;
+    struct rows rows;
 };
 
 static void layer_block(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
@@ -214,21 +290,34 @@ static void layer_block(void *arg, const mx_array *in, int n_in, mx_array *out, 
         b->reach.k = in[n_in - 2];
         b->reach.v = in[n_in - 1];
     }
-    out[0] = layer(b->layer, &b->reach, in[0], p, b->first_row);
+    out[0] = layer(b->layer, &b->reach, &b->rows, in[0], p);
     if (n_out == 3) {
         out[1] = b->reach.k;
         out[2] = b->reach.v;
     }
 }
 
-static mx_array checkpointed_layer(const struct gemma4_layer *l, struct reach *r, mx_array x,
-                                   mx_array p, int first_row, const struct nn_params *params)
+/* Does a later layer read this one's keys and values? */
+static bool is_read_again(const struct gemma4_layer *l)
 {
-    struct block b = {
-        .layer = l, .reach = {.rope = r->rope, .mask = r->mask}, .first_row = first_row};
+    const struct gemma4_text *m = l->text;
+    int next = l->index + 1;
+
+    while (next < m->L && m->layers[next].is_full != l->is_full)
+        next++;
+    return l->has_kv && next < m->L && !m->layers[next].has_kv;
+}
+
+/* Keys and values that nobody reads again are no results: they would be held until the backward
+ * pass. */
+static mx_array checkpointed_layer(const struct gemma4_layer *l, struct reach *r,
+                                   const struct rows *rows, mx_array x, mx_array p,
+                                   const struct nn_params *params)
+{
+    struct block b = {.layer = l, .reach = *r, .rows = *rows};
     mx_array in[4] = {x}, out[3] = {MX_NONE};
     char prefix[NN_NAME_MAX];
-    int n = 1;
+    int n = 1, n_out = is_read_again(l) ? 3 : 1;
 
     if (l->text->P)
         in[n++] = p;
@@ -238,8 +327,8 @@ static mx_array checkpointed_layer(const struct gemma4_layer *l, struct reach *r
     }
     snprintf(prefix, sizeof prefix, "%slayers.%d.", l->text->root, l->index);
     mx_checkpoint(layer_block, &b, sizeof b, (struct mx_arrays){in, n},
-                  nn_trainable(params, prefix), out, l->has_kv ? 3 : 1);
-    if (l->has_kv) {
+                  nn_trainable(params, prefix), out, n_out);
+    if (n_out == 3) {
         r->k = out[1];
         r->v = out[2];
     }
@@ -263,56 +352,126 @@ mx_array gemma4_text_embed(const struct gemma4_text *m, mx_array ids)           
 }
 
 /* Every layer's own input: what its table says of the token, plus what the embedding says. */
-static mx_array per_layer_inputs(const struct gemma4_text *m, mx_array ids, mx_array x)
+static mx_array per_layer_inputs(const struct gemma4_text *m, mx_array x, mx_array ids,
+                                 mx_array looked_up)
 {
     int B = mx_dim(x, 0), T = mx_dim(x, 1), L = m->L, P = m->P;
 
     if (P == 0)
         return MX_NONE;
     mx_at("%sembed_tokens_per_layer", m->root);
-    mx_array p = mx_scale(look_up(m, &m->embed_tokens_per_layer, ids), sqrt(P));
+    mx_array p = mx_is_none(looked_up) ? look_up(m, &m->embed_tokens_per_layer, ids)
+                                       : mx_astype(looked_up, mx_dtype(x));
+    p = mx_scale(p, sqrt(P));
     mx_array q = mx_scale(nn_linear(&m->per_layer_model_projection, x), 1 / sqrt(m->D));
     q = nn_rms_norm(&m->per_layer_projection_norm, mx_reshape(q, B, T, L, P));
     return mx_scale(mx_add(q, mx_reshape(p, B, T, L, P)), sqrt(0.5));           /* [B,T,L,P] */
 }
 
-static mx_array own_input(const struct gemma4_text *m, mx_array p, int i)       /* [B,T,L,P] */
+/* What a batch carries from layer to layer. */
+struct passage {
+    int B;                              /* rows */
+    struct reach full, window;
+    struct rows rows;
+    mx_array p;                         /* [B,T,L-first,P]: own inputs from layer `first` on */
+    int first;
+};
+
+static struct reach *reach_of(const struct gemma4_layer *l, struct passage *a)
 {
-    return m->P ? mx_index(p, 2, i) : MX_NONE;                                  /* [B,T,P] */
+    return l->is_full ? &a->full : &a->window;
 }
 
-static struct reach *reach_of(const struct gemma4_layer *l, struct reach *full,
-                              struct reach *window)
+static mx_array own_input(const struct gemma4_text *m, const struct passage *a, int i)
 {
-    return l->is_full ? full : window;
+    return m->P ? mx_index(a->p, 2, i - a->first) : MX_NONE;                    /* [B,T,P] */
 }
 
-mx_array gemma4_text_hidden(const struct gemma4_text *m, mx_array ids, mx_array x, int first_row,
-                            const struct nn_params *checkpoint)                 /* [B,T,D] */
+static struct nn_sight sight(const struct gemma4_text *m, const struct gemma4_rows *r, int T)
 {
-    int T = mx_dim(x, 1);
-    struct reach full = {.rope = &m->full_rope};
-    struct reach window = {.rope = &m->window_rope, .mask = nn_window_mask(T, m->window)};
-    mx_array p = per_layer_inputs(m, ids, x);
+    mx_at("%smask", m->root);
+    struct nn_sight s = {.place = mx_arange(0, T, 1, MX_INT32), .segment = r->segment};
+    if (m->seeing != GEMMA4_CAUSAL && !mx_is_none(r->is_image))
+        s.block = nn_runs(r->is_image);
+    return s;
+}
 
+/* The masks of both kinds, each made once for all layers. */
+static void set_masks(const struct gemma4_text *m, struct passage *a, const struct nn_sight *query,
+                      const struct nn_sight *key)
+{
+    int S = mx_dim(key->place, -1), window = m->window < S ? m->window : 0;
+    bool is_far = m->seeing == GEMMA4_IMAGE_EVERYWHERE, is_all = query == key;
+    struct nn_sight q = *query;
+
+    a->window.band = is_all && mx_is_none(q.block) && nn_band_pays(S, window) ? window : 0;
+    a->window.mask =
+        a->window.band ? nn_band_mask(&q, a->B, window) : nn_mask(&q, key, window, is_far);
+    if (!is_far)
+        q.block = MX_NONE;
+    a->full.mask = nn_mask(&q, key, 0, is_far);
+}
+
+/* From the last layer on that makes keys and values, nobody reads the other rows. */
+static void drop_rows(const struct gemma4_text *m, struct passage *a, const struct gemma4_rows *r,
+                      const struct nn_sight *all)
+{
+    int layer = m->first_shared - 1;
+
+    mx_at("%skept", m->root);
+    struct nn_sight kept = nn_sight_at(all, r->kept);
+    set_masks(m, a, &kept, all);
+    a->rows.kept = r->kept;
+    a->rows.query_at = mx_is_none(r->position) ? r->kept : keep_rows(r->position, r->kept);
+    if (m->P) {
+        a->p = keep_rows(mx_slice(a->p, 2, layer, m->L), r->kept);
+        a->first = layer;
+    }
+}
+
+/* Keys and values of a prompt, with places for those to come. */
+static void store(struct gemma4_cache *c, int i, const struct reach *r)
+{
+    int more = c->capacity - mx_dim(r->k, 2);
+    mx_set(c->k[i], mx_pad(r->k, 2, 0, more, 0.0));
+    mx_set(c->v[i], mx_pad(r->v, 2, 0, more, 0.0));
+}
+
+/* All layers; with a cache it is filled. */
+static mx_array decoder(const struct gemma4_text *m, mx_array x, const struct gemma4_rows *r,
+                        struct gemma4_cache *c)                                 /* [B,T,D] */
+{
+    struct nn_sight all = sight(m, r, mx_dim(x, 1));
+    struct passage a = {.full = {.rope = &m->full_rope}, .window = {.rope = &m->window_rope}};
+
+    a.B = mx_dim(x, 0);
+    a.rows = (struct rows){.key_at = r->position, .query_at = r->position};
+    set_masks(m, &a, &all, &all);
+    a.p = per_layer_inputs(m, x, r->ids, r->per_layer);
     for (int i = 0; i < m->L; i++) {
         const struct gemma4_layer *l = &m->layers[i];
-        struct reach *r = reach_of(l, &full, &window);
+        struct reach *reach = reach_of(l, &a);
 
+        if (i == m->first_shared - 1 && !mx_is_none(r->kept))
+            drop_rows(m, &a, r, &all);
         mx_at("%slayers.%d.self_attn", m->root, i);
-        int drop = i == m->first_shared - 1 ? first_row : 0;
-        if (drop) {                     /* the last layer in which earlier rows are read */
-            p = m->P ? mx_slice(p, 1, drop, T) : p;
-            window.mask = mx_is_none(window.mask) ? MX_NONE : mx_slice(window.mask, 0, drop, T);
-        }
-        if (checkpoint)
-            x = checkpointed_layer(l, r, x, own_input(m, p, i), drop, checkpoint);
+        mx_array p = own_input(m, &a, i);
+        if (r->checkpoint)
+            x = checkpointed_layer(l, reach, &a.rows, x, p, r->checkpoint);
         else
-            x = layer(l, r, x, own_input(m, p, i), drop);
+            x = layer(l, reach, &a.rows, x, p);
+        if (i == m->first_shared - 1)
+            a.rows.kept = MX_NONE;
+        if (c && l->has_kv)
+            store(c, i, reach);
     }
     mx_at("%snorm", m->root);
-    x = nn_rms_norm(&m->norm, x);
-    return mx_dim(x, 1) < T ? mx_pad(x, 1, first_row, 0, 0.0) : x;              /* [B,T,D] */
+    return nn_rms_norm(&m->norm, x);                                            /* [B,Q,D] */
+}
+
+mx_array gemma4_text_hidden(const struct gemma4_text *m, mx_array x, const struct gemma4_rows *r)
+{
+    return decoder(m, x, r, NULL);
 }
 
 /* ------------------------------------------------------------- generation -- */
@@ -347,55 +506,38 @@ void gemma4_cache_free(struct gemma4_cache *c)
     free(c);
 }
 
-mx_array gemma4_text_prefill(const struct gemma4_text *m, struct gemma4_cache *c, mx_array ids,
-                             mx_array x, mx_array lengths)
+mx_array gemma4_text_prefill(const struct gemma4_text *m, struct gemma4_cache *c, mx_array x,
+                             const struct gemma4_rows *r, mx_array lengths)
 {
     int B = mx_dim(x, 0), T = mx_dim(x, 1);
-    struct reach full = {.rope = &m->full_rope};
-    struct reach window = {.rope = &m->window_rope, .mask = nn_window_mask(T, m->window)};
-    mx_array p = per_layer_inputs(m, ids, x);
+    struct gemma4_rows prompt = {.ids = r->ids,
+                                 .is_image = r->is_image,
+                                 .kept = mx_expand_dims(mx_shift(lengths, -1), 1),
+                                 .per_layer = r->per_layer};
 
     if (B != c->rows || T > c->capacity)
         return mx_fail("prompts of %d rows and %d places, but the cache has %d rows and %d places",
                        B, T, c->rows, c->capacity);
-    for (int i = 0; i < m->L; i++) {
-        const struct gemma4_layer *l = &m->layers[i];
-        struct reach *r = reach_of(l, &full, &window);
-
-        mx_at("%slayers.%d.self_attn", m->root, i);
-        x = layer(l, r, x, own_input(m, p, i), 0);
-        if (l->has_kv) {
-            mx_set(c->k[i], mx_pad(r->k, 2, 0, c->capacity - T, 0.0));
-            mx_set(c->v[i], mx_pad(r->v, 2, 0, c->capacity - T, 0.0));
-        }
-    }
     c->prompt = T;
     c->grown = 0;
     mx_set(c->lengths, lengths);
-
-    mx_at("%snorm", m->root);
-    mx_array last = mx_reshape(mx_shift(lengths, -1), B, 1, 1);
-    last = mx_broadcast_to(last, B, 1, m->D);
-    x = mx_take_along_axis(x, last, 1);                                         /* [B,1,D] */
-    return nn_rms_norm(&m->norm, mx_squeeze(x, 1));                             /* [B,D] */
+    return mx_squeeze(decoder(m, x, &prompt, c), 1);                            /* [B,D] */
 }
 
-/* Which of S places each row's next token may see: true ones only, and inside the window.  Places
+/* The masks of each row's next token, at position `at` [B,1], over S places: true ones only.  Those
  * of the prompt are positions; those behind it lie `grown` before the token, and less. */
-static mx_array decode_mask(const struct gemma4_cache *c, mx_array at, int S, int window)
+static void decode_masks(const struct gemma4_text *m, const struct gemma4_cache *c,
+                         struct passage *a, mx_array at, int S)
 {
     mx_array place = mx_arange(0, S, 1, MX_INT32);                              /* [S] */
     mx_array length = mx_expand_dims(c->lengths, 1);                            /* [B,1] */
-    mx_array in_prompt = mx_less(place, mx_int(c->prompt));
     mx_array behind = mx_add(length, mx_shift(place, -c->prompt));
-    mx_array position = mx_where(in_prompt, place, behind);                     /* [B,S] */
-    mx_array from = mx_expand_dims(mx_shift(at, -window), 1);
+    mx_array prompt = mx_where(mx_less(place, length), place, mx_int(INT32_MAX));
+    mx_array position = mx_where(mx_less(place, mx_int(c->prompt)), prompt, behind);
+    struct nn_sight query = {.place = at}, key = {.place = position};           /* [B,S] */
 
-    mx_array seen = mx_less(place, length);
-    seen = mx_logical_or(seen, mx_logical_not(in_prompt));
-    if (window)
-        seen = mx_logical_and(seen, mx_greater(position, from));
-    return mx_reshape(seen, c->rows, 1, 1, S);
+    a->full.mask = nn_mask(&query, &key, 0, false);
+    a->window.mask = nn_mask(&query, &key, m->window, false);
 }
 
 /* Put the newest keys and values behind the others; `r` then sees all S of them. */
@@ -407,21 +549,22 @@ static void remember(const struct gemma4_cache *c, int i, struct reach *r, int S
     r->v = mx_slice(c->v[i], 2, 0, S);
 }
 
-mx_array gemma4_text_decode(const struct gemma4_text *m, struct gemma4_cache *c, mx_array ids)
+mx_array gemma4_text_decode(const struct gemma4_text *m, struct gemma4_cache *c, mx_array ids,
+                            mx_array per_layer)
 {
     int S = c->prompt + c->grown + 1;
-    mx_array at = mx_shift(c->lengths, c->grown);                               /* [B] */
-    struct reach full = {.rope = &m->full_rope, .mask = decode_mask(c, at, S, 0)};
-    struct reach window = {.rope = &m->window_rope, .mask = decode_mask(c, at, S, m->window)};
+    mx_array at = mx_expand_dims(mx_shift(c->lengths, c->grown), 1);            /* [B,1] */
+    struct passage a = {.full = {.rope = &m->full_rope}, .window = {.rope = &m->window_rope}};
 
     if (S > c->capacity)
         return mx_fail("no place for token %d of a row: the cache has %d", S, c->capacity);
+    decode_masks(m, c, &a, at, S);
     ids = mx_reshape(ids, c->rows, 1);
     mx_array x = gemma4_text_embed(m, ids);                                     /* [B,1,D] */
-    mx_array p = per_layer_inputs(m, ids, x);
+    a.p = per_layer_inputs(m, x, ids, per_layer);
     for (int i = 0; i < m->L; i++) {
         const struct gemma4_layer *l = &m->layers[i];
-        struct reach *r = reach_of(l, &full, &window);
+        struct reach *r = reach_of(l, &a);
 
         mx_at("%slayers.%d.self_attn", m->root, i);
         mx_array n = nn_rms_norm(&l->input_layernorm, x);
@@ -429,7 +572,7 @@ mx_array gemma4_text_decode(const struct gemma4_text *m, struct gemma4_cache *c,
             keys_and_values(l, r, n, at);
             remember(c, i, r, S);
         }
-        x = rest_of_layer(l, r, x, n, own_input(m, p, i), at);
+        x = rest_of_layer(l, r, x, n, own_input(m, &a, i), at);
     }
     c->grown++;
     mx_at("%snorm", m->root);

@@ -28,7 +28,7 @@ static int read_config(struct model *m, struct err *e)
     return e->kind ? -1 : 0;
 }
 
-static int open_family(struct model *m, bool without_audio, struct err *e)
+static int open_family(struct model *m, const struct model_options *o, struct err *e)
 {
     const char *type = json_need_str(m->config, "model_type", e);
 
@@ -39,7 +39,7 @@ static int open_family(struct model *m, bool without_audio, struct err *e)
         err_set(e, ERR_FAILED, "model_type: '%s' is not known here", type);
         return err_hint(e, "this build knows %s", model_family_names());
     }
-    m->self = m->family->open(m->config, without_audio, &m->facts, e);
+    m->self = m->family->open(m->config, o, &m->facts, e);
     return m->self ? 0 : -1;
 }
 
@@ -96,30 +96,50 @@ static int bind_weights(struct model *m, const struct model_options *o, struct e
     }
     nn_binder_init(&b, &m->params, source, o->dtype);
     b.seed = o->seed;
+    b.quantize_bits = o->quantize_bits;
+    b.quantize_group = o->quantize_group;
     m->family->bind(m->self, &b);
     int failed = nn_bind_end(&b, e);
     safetensors_close(source);
     return failed ? err_in(e, "%s", m->dir) : 0;
 }
 
-struct model *model_open(const char *dir, const struct model_options *o, struct err *e)
+/* Everything but the weights; NULL on failure. */
+static struct model *open_without_weights(const char *dir, const struct model_options *o,
+                                          struct err *e)
 {
     struct model *m = xcalloc(1, sizeof *m);
 
     m->dir = xstrdup(dir);
     m->dtype = o->dtype;
-    if (read_config(m, e))
-        goto fail;
-    if (open_family(m, o->without_audio, e)) {
+    if (!read_config(m, e) && open_family(m, o, e))
         err_in(e, "%s/config.json", dir);
-        goto fail;
-    }
-    if (read_generation_config(m, e) || bind_weights(m, o, e))
-        goto fail;
-    return m;
-fail:
+    if (!e->kind && !read_generation_config(m, e))
+        return m;
     model_close(m);
     return NULL;
+}
+
+struct model *model_open(const char *dir, const struct model_options *o, struct err *e)
+{
+    struct model *m = open_without_weights(dir, o, e);
+
+    if (m && bind_weights(m, o, e)) {
+        model_close(m);
+        return NULL;
+    }
+    return m;
+}
+
+int model_facts_read(const char *dir, struct model_facts *f, struct err *e)
+{
+    struct model *m = open_without_weights(dir, &(struct model_options){.dtype = MX_FLOAT32}, e);
+
+    if (!m)
+        return -1;
+    *f = m->facts;
+    model_close(m);
+    return 0;
 }
 
 void model_close(struct model *m)
@@ -132,6 +152,32 @@ void model_close(struct model *m)
     json_decref(m->config);
     free(m->dir);
     free(m);
+}
+
+/* ----------------------------------------------------------------- towers -- */
+
+/* Functions whose results carry no gradient have a scope of their own, so that the arrays inside
+ * can go as soon as they are computed: the caller may evaluate in the scope it called from. */
+
+mx_array model_hear(const struct model *m, const struct model_input *in)
+{
+    if (!m->family->hear)
+        return mx_fail("%s hears nothing", m->family->model_type);
+    mx_enter();
+    return mx_leave(mx_stop_gradient(m->family->hear(m->self, in)));
+}
+
+mx_array model_see(const struct model *m, const struct model_input *in)
+{
+    if (!m->family->see)
+        return mx_fail("%s sees nothing", m->family->model_type);
+    mx_enter();
+    return mx_leave(mx_stop_gradient(m->family->see(m->self, in)));
+}
+
+mx_array model_rows(const struct model *m, const int32_t *tokens, int64_t count)
+{
+    return m->family->rows ? m->family->rows(m->self, tokens, count) : MX_NONE;
 }
 
 /* ---------------------------------------------------------------- forward -- */
@@ -185,9 +231,10 @@ mx_array model_loss_sum(const struct model *m, const struct model_input *in)
 
 mx_array model_logprobs(const struct model *m, const struct model_input *in)
 {
+    mx_enter();
     mx_array h = target_rows(m, in);
     struct nn_head head = head_of(m);
-    return nn_logprobs(&head, h, in->target_ids);
+    return mx_leave(nn_logprobs(&head, h, in->target_ids));
 }
 
 /* ------------------------------------------------------------- generation -- */
@@ -200,12 +247,14 @@ struct model_cache *model_cache_new(const struct model *m, int rows, int capacit
 mx_array model_prefill(const struct model *m, struct model_cache *c, const struct model_input *in,
                        mx_array lengths)
 {
-    return m->family->prefill(m->self, c, in, lengths);
+    mx_enter();
+    return mx_leave(m->family->prefill(m->self, c, in, lengths));
 }
 
 mx_array model_decode(const struct model *m, struct model_cache *c, mx_array tokens)
 {
-    return m->family->decode(m->self, c, tokens);
+    mx_enter();
+    return mx_leave(m->family->decode(m->self, c, tokens));
 }
 
 void model_cache_free(const struct model *m, struct model_cache *c)

@@ -8,6 +8,8 @@
 static const struct model_family *const families[] = {
     &gemma4_family,
     &gemma4_text_family,
+    &gemma4_unified_family,
+    &gemma4_unified_text_family,
 };
 
 enum { FAMILIES = sizeof families / sizeof *families };
