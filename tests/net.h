@@ -14,13 +14,16 @@ struct net {
     } layers[2];
 };
 
-/* Bind with dimensions `in` -> `mid`; 6 and 8 are right for the shipped file. */
-static inline int net_bind(struct net *n, struct safetensors *source, int in, int mid,
-                           struct err *e)
+/* Bind with dimensions `in` -> `mid`; 6 and 8 are right for the shipped file.  `bits`: quantised in
+ * groups of 32. */
+static inline int net_bind_in(struct net *n, struct safetensors *source, int in, int mid, int bits,
+                              struct err *e)
 {
     struct nn_binder b;
     nn_binder_init(&b, &n->params, source, MX_FLOAT32);
     b.seed = 5;
+    b.quantize_bits = bits;
+    b.quantize_group = 32;
     nn_root(&b, "model.");
     for (int i = 0; i < 2; i++) {
         nn_under(&b, "layers.%d.", i);
@@ -30,15 +33,26 @@ static inline int net_bind(struct net *n, struct safetensors *source, int in, in
     return nn_bind_end(&b, e);
 }
 
-static inline void net_open(struct net *n)
+static inline int net_bind(struct net *n, struct safetensors *source, int in, int mid,
+                           struct err *e)
+{
+    return net_bind_in(n, source, in, mid, 0, e);
+}
+
+static inline void net_open_from(struct net *n, const char *dir, int in, int mid, int bits)
 {
     struct err e = {0};
-    struct safetensors *s = safetensors_open(NN_DATA "net", &e);
+    struct safetensors *s = safetensors_open(dir, &e);
     assert_ok(e);
     *n = (struct net){0};
-    if (net_bind(n, s, 6, 8, &e))
+    if (net_bind_in(n, s, in, mid, bits, &e))
         fail_msg("%s", e.text);
     safetensors_close(s);
+}
+
+static inline void net_open(struct net *n)
+{
+    net_open_from(n, NN_DATA "net", 6, 8, 0);
 }
 
 static inline void net_close(struct net *n)

@@ -56,7 +56,7 @@ static int set_up(void **state)
     nn_params_sort(&f->params);
     struct nn_adamw_config c = {.beta1 = 0.9, .beta2 = 0.999};
     mx_enter();
-    nn_adamw_init(&f->adamw, nn_trainable(&f->params, ""), &c);
+    nn_adamw_init(&f->adamw, nn_trainable(&f->params, ""), NULL, &c);
     mx_leave(MX_NONE);
     f->state = json_object();
     json_put_str(f->state, "hello", "world");

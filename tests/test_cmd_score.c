@@ -6,6 +6,8 @@
 #include "base/dir.h"
 #include "mx/mx.h"
 
+#define MEDIA "tests/data/score_media/"
+
 /* Run a command with stdout going to a file; returns what the command returned. */
 static int run(const char *out, const char **argv, int argc, struct err *e)
 {
@@ -33,13 +35,13 @@ static void compare_numbers(const json_t *found, const json_t *expected, const c
                     json_number_value(json_array_get(x, i)), tolerance);
 }
 
-static void compare(const char *expected_path, const char *adapter)
+static void compare_model(const char *model, const char *records, const char *expected_path,
+                          const char *adapter)
 {
     char *folder = testing_folder(), out[300];
     snprintf(out, sizeof out, "%s/out.jsonl", folder);
-    const char *argv[] = {"--model", SCORE "model", "--data", SCORE "records.jsonl",
-                          "--ids",   "--device",    "cpu",    "--adapter",
-                          adapter};
+    const char *argv[] = {"--model",  model, "--data",    records, "--ids",
+                          "--device", "cpu", "--adapter", adapter};
     struct err e = {0};
     int rc = run(out, argv, adapter ? 9 : 7, &e);
     assert_ok(e);
@@ -66,6 +68,11 @@ static void compare(const char *expected_path, const char *adapter)
     assert_int_equal(mx_live(), 0);
 }
 
+static void compare(const char *expected_path, const char *adapter)
+{
+    compare_model(SCORE "model", SCORE "records.jsonl", expected_path, adapter);
+}
+
 static void test_cmd_score__equals_transformers(void **state)
 {
     (void)state;
@@ -78,11 +85,20 @@ static void test_cmd_score__equals_peft_with_an_adapter(void **state)
     compare(SCORE "expected_adapter.jsonl", SCORE "adapter");
 }
 
+/* From PNG, JPEG, video and sound files to log-probabilities (tests/fixtures/score_media.py). */
+static void test_cmd_score__sees_and_hears_as_transformers(void **state)
+{
+    (void)state;
+    compare_model(MEDIA "towers", MEDIA "records.jsonl", MEDIA "towers.jsonl", NULL);
+    compare_model(MEDIA "unified", MEDIA "records.jsonl", MEDIA "unified.jsonl", NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cmd_score__equals_transformers),
         cmocka_unit_test(test_cmd_score__equals_peft_with_an_adapter),
+        cmocka_unit_test(test_cmd_score__sees_and_hears_as_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

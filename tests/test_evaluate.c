@@ -3,6 +3,7 @@
 
 #include "score_fixture.h"
 
+#include "base/mem.h"
 #include "mx/mx.h"
 
 static void open_records(struct manifest *m)
@@ -14,7 +15,8 @@ static void open_records(struct manifest *m)
         0);
 }
 
-static void run(struct evaluation *v, int batch, int64_t max, bool generates)
+static void run_without(struct evaluation *v, int batch, int64_t max, bool generates,
+                        enum sample_ablation ablation)
 {
     struct session s;
     struct manifest m;
@@ -28,6 +30,7 @@ static void run(struct evaluation *v, int batch, int64_t max, bool generates)
                           .generates = generates,
                           .max_new_tokens = 12,
                           .normalizer = NORMALIZE_NONE,
+                          .ablation = ablation,
                       },
                       &e);
     assert_ok(e);
@@ -35,6 +38,11 @@ static void run(struct evaluation *v, int batch, int64_t max, bool generates)
     manifest_release(&m);
     session_close(&s);
     assert_int_equal(mx_live(), 0);
+}
+
+static void run(struct evaluation *v, int batch, int64_t max, bool generates)
+{
+    run_without(v, batch, max, generates, SAMPLE_WHOLE);
 }
 
 /* The mean over all supervised tokens of the expected log-probabilities. */
@@ -93,6 +101,8 @@ static void test_evaluate__transcripts_are_the_references(void **state)
     assert_int_equal(v.wer.reference, 1 + 2 + 5 + 2 + 3);
     assert_true(errors >= 13 - v.wer.hits);
     assert_int_equal(v.cut, 5);
+    assert_int_equal(v.exact, 0);
+    assert_near(evaluation_exact(&v), 0, 0);
     int64_t worst[2];
     assert_int_equal(evaluation_worst(&v, worst, 2), 2);
     assert_int_equal(worst[0], 2);                       /* five words, all wrong */
@@ -136,6 +146,112 @@ static void test_evaluate__bad_records_are_counted_and_capped(void **state)
     free(folder);
 }
 
+/* Answers that are what the model says, but for white space and, with a normaliser, for case. */
+static void test_evaluate__exact_replies_are_counted(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    struct manifest m;
+    struct evaluation v;
+    json_t *lines = fixture_lines(SCORE "generated.jsonl");
+    const char *said = json_string_value(json_object_get(json_array_get(lines, 4), "text"));
+    char *folder = testing_folder(), *path = path_join(folder, "data.jsonl");
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    for (int i = 0; i < 2; i++) {
+        json_t *o = json_object();
+        json_put_str(o, "prompt", "turn on");
+        json_put_str(o, "completion", i ? "another thing" : said);
+        json_write_compact(o, &b);
+        buf_add_char(&b, '\n');
+        json_decref(o);
+    }
+    assert_int_equal(file_write(path, b.data, b.size, &e), 0);
+    buf_release(&b);
+    fixture_open(&s, NULL);
+    assert_int_equal(
+        manifest_open(&m, &(struct manifest_options){.patterns = &path, .pattern_count = 1}, &e),
+        0);
+    struct evaluate_options o = {.batch = 2, .generates = true, .max_new_tokens = 12};
+    assert_int_equal(evaluate(&v, &s, &m, &o, &e), 0);
+    assert_int_equal(v.transcript_count, 2);
+    assert_true(v.transcripts[0].is_exact && !v.transcripts[1].is_exact);
+    assert_int_equal(v.exact, 1);
+    assert_near(evaluation_exact(&v), 0.5, 0);
+    evaluation_release(&v);
+    manifest_release(&m);
+    session_close(&s);
+    json_decref(lines);
+    unlink(path);
+    rmdir(folder);
+    free(path);
+    free(folder);
+}
+
+/* Silence in the place of the clips: the answers to them become others, and only those. */
+static void test_evaluate__without_sound(void **state)
+{
+    (void)state;
+    struct evaluation whole, without;
+    run(&whole, 4, 0, true);
+    run_without(&without, 4, 0, true, SAMPLE_WITHOUT_AUDIO);
+    assert_int_equal(without.records, whole.records);
+    assert_int_equal(without.supervised, whole.supervised);
+    assert_true(fabs(without.loss - whole.loss) > 1e-4);
+    assert_near(without.audio_s, whole.audio_s, 1e-9);
+    for (int64_t i = 0; i < whole.transcript_count; i++) {
+        bool hears = i >= 1 && i <= 3;
+        if (!hears)
+            assert_string_equal(without.transcripts[i].hypothesis, whole.transcripts[i].hypothesis);
+    }
+    evaluation_release(&without);
+    /* There are no pictures to take away. */
+    run_without(&without, 4, 0, false, SAMPLE_WITHOUT_IMAGE);
+    assert_near(without.loss, whole.loss, 1e-9);
+    evaluation_release(&without);
+    evaluation_release(&whole);
+}
+
+/* Grey in the place of pictures, on a model that hears and sees. */
+static void test_evaluate__without_pictures(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    struct manifest m;
+    char path[] = "tests/data/score_media/records.jsonl", *patterns[] = {path};
+    double loss[3];
+    int rc = session_open(&s,
+                          &(struct session_options){
+                              .model = "tests/data/score_media/towers",
+                              .device = DEVICE_CPU,
+                              .dtype = DTYPE_F32,
+                          },
+                          &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    assert_int_equal(
+        manifest_open(&m, &(struct manifest_options){.patterns = patterns, .pattern_count = 1}, &e),
+        0);
+    for (int i = 0; i < 3; i++) {
+        struct evaluation v;
+        struct evaluate_options o = {
+            .batch = 2, .generates = i == 2, .max_new_tokens = 3, .ablation = i};
+        if (evaluate(&v, &s, &m, &o, &e))
+            fail_msg("%s", e.text);
+        loss[i] = v.loss;
+        assert_int_equal(v.bad, 0);
+        evaluation_release(&v);
+    }
+    assert_true(fabs(loss[SAMPLE_WITHOUT_AUDIO] - loss[SAMPLE_WHOLE]) > 1e-5);
+    assert_true(fabs(loss[SAMPLE_WITHOUT_IMAGE] - loss[SAMPLE_WHOLE]) > 1e-5);
+    assert_true(fabs(loss[SAMPLE_WITHOUT_IMAGE] - loss[SAMPLE_WITHOUT_AUDIO]) > 1e-6);
+    manifest_release(&m);
+    session_close(&s);
+    assert_int_equal(mx_live(), 0);
+}
+
 static void test_evaluate__worst_first(void **state)
 {
     (void)state;
@@ -159,6 +275,9 @@ int main(void)
         cmocka_unit_test(test_evaluate__loss_is_the_mean_over_tokens),
         cmocka_unit_test(test_evaluate__transcripts_are_the_references),
         cmocka_unit_test(test_evaluate__bad_records_are_counted_and_capped),
+        cmocka_unit_test(test_evaluate__exact_replies_are_counted),
+        cmocka_unit_test(test_evaluate__without_sound),
+        cmocka_unit_test(test_evaluate__without_pictures),
         cmocka_unit_test(test_evaluate__worst_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -348,6 +348,32 @@ static void test_options__checks_types(void **state)
            "expected a whole number from 1 to 1073741824");
 }
 
+static void test_options__reads_numbers_by_tower(void **state)
+{
+    (void)state;
+    struct options o;
+    struct err e = {0};
+    write_config(SMALL "lora: {rank: 16, ranks: {audio: 8, vision: 4}, dora: yes}\n"
+                       "learning_rates: {projector: 5e-4}\n");
+    int rc = parse(&o, VERB_TRAIN, "run.yaml", &e);
+    assert_string_equal(e.text, "");
+    assert_int_equal(rc, 0);
+    assert_int_equal(o.config.lora.ranks.count, 2);
+    assert_string_equal(o.config.lora.ranks.at[1], "vision=4");
+    assert_true(o.config.lora.dora);
+    assert_string_equal(o.config.learning_rates.at[0], "projector=5e-4");
+    options_release(&o);
+    expect_file(SMALL "lora: {ranks: {audio: 0}}\n",
+                "run.yaml:3:15: lora.ranks: audio=0: 0 is out of range, expected a list of "
+                "NAME=VALUE, VALUE from 1 to 4096, NAME one of: language, audio, vision, projector",
+                "");
+    expect(
+        VERB_TRAIN, "--learning-rates ears=1e-4",
+        "--learning-rates: \"ears\" is unknown, expected a list of NAME=VALUE, VALUE above 0, up "
+        "to 10, NAME one of: language, audio, vision, projector",
+        "");
+}
+
 static void test_options__checks_ranges(void **state)
 {
     (void)state;
@@ -410,6 +436,15 @@ static void test_options__checks_the_whole(void **state)
                 "a batch is worked off in that many equal parts");
     expect_file(SMALL "steps: 5\nwarmup_steps: 6\n",
                 "run.yaml:4:1: warmup_steps is 6, more than steps, 5", "");
+    expect_file(SMALL "image_tokens: 100\n",
+                "run.yaml:3:1: image_tokens is 100, expected 70, 140, 280, 560 or 1120", "");
+    expect_file(SMALL "quantize: 4bit\nquantize_group: 48\n",
+                "run.yaml:4:1: quantize_group is 48, expected 32, 64 or 128", "");
+    expect_file(SMALL "quantize: 4bit\nmethod: full\n",
+                "run.yaml:3:1: quantize needs method lora: weights in few bits cannot be trained",
+                "quantize: none, or method: lora");
+    expect_file(SMALL "lora: {ranks: {audio: 8.5}}\n",
+                "run.yaml:3:8: lora.ranks: audio=8.5 is not a whole number", "");
     expect_file(SMALL "name: a/b\n", "run.yaml:3:1: name \"a/b\" is no plain file name",
                 "the folder of runs is set by the key runs");
     expect(VERB_SCORE, "--model m", "score: no data is given", "add --data");
@@ -492,13 +527,14 @@ static void test_options__reads_columns(void **state)
     expect_file(
         SMALL "columns: {txt: a}\n",
         "run.yaml:3:10: columns: \"txt\" is unknown, expected a list of NAME=VALUE, NAME one "
-        "of: id, audio, image, text, prompt, completion, messages, audios, language, duration, "
+        "of: id, audio, image, text, prompt, completion, messages, audios, images, video, videos, "
+        "sound, language, duration, "
         "corpus",
         "did you mean text?");
     expect(
         VERB_DATA_CHECK, "a.csv --columns text", "--columns: \"text\" is not NAME=VALUE",
         "expected a list of NAME=VALUE, NAME one of: id, audio, image, text, prompt, completion, "
-        "messages, audios, language, duration, corpus");
+        "messages, audios, images, video, videos, sound, language, duration, corpus");
 }
 
 static void test_options__reads_weights(void **state)
@@ -653,6 +689,7 @@ int main(void)
         TEST(names_unknown_flags),
         TEST(names_unknown_variables),
         TEST(checks_types),
+        TEST(reads_numbers_by_tower),
         TEST(checks_ranges),
         TEST(refuses_keys_without_effect),
         TEST(checks_the_whole),

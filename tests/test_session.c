@@ -25,6 +25,7 @@ static void test_session__knows_what_ends_a_turn(void **state)
     assert_true(has_turn_end && has_eos);
     assert_int_equal(s.format.max_tokens, 512);          /* max_position_embeddings */
     assert_non_null(s.format.mel);
+    assert_ptr_equal(s.format.mel, s.senses.mel);
     session_close(&s);
     assert_int_equal(mx_live(), 0);
 }
@@ -60,30 +61,112 @@ static void test_session__text_is_the_answer_alone(void **state)
     session_close(&s);
 }
 
-static void test_session__input_has_the_first_row(void **state)
+/* Two rows of 64 tokens with three targets and a padded one. */
+struct little {
+    int32_t tokens[2 * 64], lengths[2], ids[4], rows[4];
+    float weights[4];
+    struct batch b;
+};
+
+static void make_little(struct little *l)
+{
+    *l = (struct little){
+        .lengths = {64, 64},
+        .ids = {5, 6, 7, 0},
+        .rows = {40, 64 + 37, 64 + 50, 0},
+        .weights = {1, 1, 1, 0},
+    };
+    l->b = (struct batch){.rows = 2,
+                          .len = 64,
+                          .tokens = l->tokens,
+                          .lengths = l->lengths,
+                          .targets = 4,
+                          .target_rows = l->rows,
+                          .target_ids = l->ids,
+                          .target_weights = l->weights,
+                          .supervised = 3};
+}
+
+static void expect_ints(mx_array x, const int32_t *expected, int count)
+{
+    struct err e = {0};
+    int32_t found[64];
+    assert_true(count <= 64 && mx_size(x) == (size_t)count);
+    assert_int_equal(mx_read(x, MX_INT32, found, (size_t)count * sizeof *found, &e), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(found[i], expected[i]);
+}
+
+static void test_session__input_keeps_the_rows_with_loss(void **state)
 {
     (void)state;
-    int32_t tokens[2 * 64] = {0}, lengths[2] = {64, 64}, ids[3] = {5, 6, 7};
-    int32_t rows[3] = {40, 64 + 37, 0};
-    float weights[3] = {1, 1, 0};
-    struct batch b = {.rows = 2,
-                      .len = 64,
-                      .tokens = tokens,
-                      .lengths = lengths,
-                      .targets = 3,
-                      .target_rows = rows,
-                      .target_ids = ids,
-                      .target_weights = weights};
+    struct session s;
     struct model_input in;
+    struct little l;
+    fixture_open(&s, NULL);
+    make_little(&l);
     mx_enter();
-    session_input(&in, &b);
-    assert_int_equal(in.first_row, 32);                  /* 37, down to a multiple of 16 */
+    session_input(&in, s.model, &l.b, &(struct session_rows){4});
+    expect_ints(in.kept, (int32_t[]){40, 40, 40, 40, 37, 50, 50, 50}, 8);
+    expect_ints(in.target_rows, (int32_t[]){0, 4, 5, 0}, 4);
     assert_int_equal(mx_dim(in.tokens, 1), 64);
-    assert_true(mx_is_none(in.mel));
-    weights[0] = weights[1] = 0;
-    session_input(&in, &b);
-    assert_int_equal(in.first_row, 0);
+    assert_true(mx_is_none(in.mel) && mx_is_none(in.soft) && mx_is_none(in.pixels));
+    assert_true(mx_is_none(in.segment) && mx_is_none(in.position));
+    /* Not asked for; nothing would be saved; there is nothing to keep. */
+    session_input(&in, s.model, &l.b, &(struct session_rows){0});
+    assert_true(mx_is_none(in.kept));
+    expect_ints(in.target_rows, l.rows, 4);
+    session_input(&in, s.model, &l.b, &(struct session_rows){64});
+    assert_true(mx_is_none(in.kept));
+    expect_ints(in.target_rows, l.rows, 4);
+    memset(l.weights, 0, sizeof l.weights);
+    session_input(&in, s.model, &l.b, &(struct session_rows){4});
+    assert_true(mx_is_none(in.kept));
     mx_leave(MX_NONE);
+    session_close(&s);
+    assert_int_equal(mx_live(), 0);
+}
+
+static void test_session__input_has_pictures_and_segments(void **state)
+{
+    (void)state;
+    struct session s;
+    struct model_input in;
+    struct little l;
+    uint8_t pixels[2 * 3 * 5];
+    int32_t patch_at[2 * 3 * 2], soft[128], segment[128], position[128];
+    fixture_open(&s, NULL);
+    make_little(&l);
+    for (int i = 0; i < 30; i++)
+        pixels[i] = (uint8_t)(8 * i);
+    for (int i = 0; i < 12; i++)
+        patch_at[i] = i - 1;
+    for (int i = 0; i < 128; i++) {
+        soft[i] = -1;
+        segment[i] = i % 64 / 32;
+        position[i] = i % 32;
+    }
+    l.b.pictures = 2;
+    l.b.patches = 3;
+    l.b.patch_numbers = 5;
+    l.b.pixels = pixels;
+    l.b.patch_at = patch_at;
+    l.b.soft = soft;
+    l.b.segments = 2;
+    l.b.segment = segment;
+    l.b.position = position;
+    mx_enter();
+    session_input(&in, s.model, &l.b, &(struct session_rows){0});
+    mx_expect(in.pixels, 2, 3, 5);
+    assert_int_equal(mx_dtype(in.pixels), MX_UINT8);
+    expect_ints(mx_flatten(mx_index(in.pixels, 0, 0), 0, 1),
+                (int32_t[]){0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112}, 15);
+    expect_ints(mx_flatten(in.patch_at, 0, 2), patch_at, 12);
+    expect_ints(mx_index(in.segment, 0, 1), segment + 64, 64);
+    expect_ints(mx_index(in.position, 0, 1), position + 64, 64);
+    assert_false(mx_is_none(in.soft));
+    mx_leave(MX_NONE);
+    session_close(&s);
     assert_int_equal(mx_live(), 0);
 }
 
@@ -135,12 +218,12 @@ static float *score_first(const char *file, const char *adapter, bool *hears, si
         sample_load(&sample, &s.format, &m, &first, NULL, NULL, SAMPLE_TRAIN, &e))
         fail_msg("%s", e.text);
     if (hears)
-        *hears = s.mel != NULL;
+        *hears = s.senses.mel != NULL;
     collate(&b, &s.format, &sample, 1);
     float *p = xcalloc((size_t)b.targets, sizeof *p);
     *count = (size_t)b.supervised;
     mx_enter();
-    session_input(&in, &b);
+    session_input(&in, s.model, &b, &(struct session_rows){0});
     assert_int_equal(
         mx_read(model_logprobs(s.model, &in), MX_FLOAT32, p, (size_t)b.targets * sizeof *p, &e), 0);
     mx_leave(MX_NONE);
@@ -183,14 +266,16 @@ static void test_session__without_sound_there_is_no_audio_tower(void **state)
     assert_false(hears);
     /* An adapter may have a part in the tower, a record a clip. */
     write_audio_adapter(folder);
-    assert_true(session_adapter_hears(folder));
-    assert_false(session_adapter_hears(SCORE "nowhere"));
+    assert_true(session_adapter_has(folder, "audio"));
+    assert_false(session_adapter_has(folder, "vision"));
+    assert_false(session_adapter_has(SCORE "nowhere", "audio"));
     struct manifest records;
     struct session_options o = {.model = SCORE "model"};
     char *file = (char *)(uintptr_t)SCORE "records.jsonl";
     open_manifest(&records, file);
     session_fit(&o, &records, 0);
     assert_false(o.without_audio);
+    assert_true(o.without_vision);
     manifest_release(&records);
     assert_int_equal(mx_live(), 0);
     assert_int_equal(dir_remove(folder, &e), 0);
@@ -203,7 +288,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session__knows_what_ends_a_turn),
         cmocka_unit_test(test_session__text_is_the_answer_alone),
-        cmocka_unit_test(test_session__input_has_the_first_row),
+        cmocka_unit_test(test_session__input_keeps_the_rows_with_loss),
+        cmocka_unit_test(test_session__input_has_pictures_and_segments),
         cmocka_unit_test(test_session__says_what_is_wrong_with_a_folder),
         cmocka_unit_test(test_session__without_sound_there_is_no_audio_tower),
     };

@@ -64,6 +64,19 @@ static void print_sound(const struct survey *s)
     printf("\n");
 }
 
+static void print_pictures(const struct survey *s)
+{
+    if (!s->images && !s->videos)
+        return;
+    printf("pictures   ");
+    if (s->images)
+        printf("%lld image%s%s", (long long)s->images, s->images == 1 ? "" : "s",
+               s->videos ? ", " : "");
+    if (s->videos)
+        printf("%lld video%s", (long long)s->videos, s->videos == 1 ? "" : "s");
+    printf("\n");
+}
+
 static void print_totals(const struct data_job *j, const struct survey *s)
 {
     char bytes[32];
@@ -71,6 +84,7 @@ static void print_totals(const struct data_job *j, const struct survey *s)
            (long long)j->manifest.file_count, j->manifest.file_count == 1 ? "" : "s",
            data_bytes((double)j->manifest.bytes, bytes));
     print_sound(s);
+    print_pictures(s);
     printf("text       %lld characters", (long long)s->characters);
     if (s->tokens)
         printf("; %lld tokens in all, %lld of them trained", (long long)s->tokens,
@@ -85,7 +99,7 @@ static void print_wrong(const struct survey *s, bool decodes)
         printf("durations  %lld say another one than the sound has\n", (long long)s->misstated);
     print_pairs("same id", s->same_ids, s->same_id_count);
     if (decodes)
-        print_pairs("same clip", s->same_clips, s->same_clip_count);
+        print_pairs("same media", s->same_clips, s->same_clip_count);
     if (s->lost_shards)
         printf("unreadable %lld shard%s\n", (long long)s->lost_shards,
                s->lost_shards == 1 ? "" : "s");
@@ -144,6 +158,8 @@ static int print_json(const struct data_job *j, const struct survey *s, struct e
     json_put_int(o, "bytes", j->manifest.bytes);
     json_put_int(o, "records", s->records);
     json_put_int(o, "clips", s->clips);
+    json_put_int(o, "images", s->images);
+    json_put_int(o, "videos", s->videos);
     json_put_double(o, "seconds", s->seconds);
     json_put_int(o, "clips_of_unknown_duration", s->unknown);
     json_put_int(o, "characters", s->characters);

@@ -1,10 +1,13 @@
 /* cmd_data_show.c - `attune data show`: records as they are understood: turns, media, and with a
- * model the tokens that it will see, those that are trained marked. */
+ * model the tokens that it will see, those that are trained marked, with the media in their places.
+ * Pictures can be written to files as the model sees them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dir.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -13,6 +16,9 @@
 #include "cli/output.h"
 #include "data/walk.h"
 #include "media/audio.h"
+#include "media/image.h"
+#include "media/picture.h"
+#include "media/video.h"
 
 enum { RECORD_BYTES_MAX = 64 << 20 };
 
@@ -24,6 +30,12 @@ struct show {
     bool has_color;
 };
 
+/* How tokens look on a terminal. */
+#define TRAINED "\x1b[1;32m"
+#define OTHER "\x1b[2m"
+#define MEDIA "\x1b[36m"
+#define PLAIN "\x1b[0m"
+
 static const char *role_name(enum chat_role role)
 {
     static const char *const names[] = {"system", "user", "assistant"};
@@ -32,22 +44,71 @@ static const char *role_name(enum chat_role role)
 
 /* ---------------------------------------------------------------------- media -- */
 
-/* ": flac, 44100 Hz, 2 channels, 3.2 s, 51 kB", or what is wrong with it; "" for one that is not
- * here. */
-static char *describe_clip(const struct record_media *m)
+static const char *kind_name(enum record_media_kind kind)
+{
+    static const char *const names[] = {"clip", "image", "video"};
+    return names[kind];
+}
+
+/* The file that an item's bytes come from. */
+static const struct record_media *file_of(const struct record *r, const struct record_media *m)
+{
+    return m->same_as >= 0 ? &r->media[m->same_as] : m;
+}
+
+/* "flac, 44100 Hz, 2 channels, 3.2 s"; NULL on failure. */
+static char *describe_sound(const struct record_media *file, struct err *e)
 {
     struct audio a;
-    struct err e = {0};
-    char time[32], bytes[32];
-    if (!m->bytes)
-        return xstrdup("");
-    if (audio_decode(&a, m->bytes, m->size, NULL, &e))
-        return xasprintf(": cannot be used: %s", e.text);
+    char time[32];
+    if (audio_decode(&a, file->bytes, file->size, NULL, e))
+        return NULL;
     char *text =
-        xasprintf(": %s, %d Hz, %d channel%s, %s, %s", a.codec, a.source_rate, a.source_channels,
-                  a.source_channels == 1 ? "" : "s", data_time((double)a.count / AUDIO_RATE, time),
-                  data_bytes((double)m->size, bytes));
+        xasprintf("%s, %d Hz, %d channel%s, %s", a.codec, a.source_rate, a.source_channels,
+                  a.source_channels == 1 ? "" : "s", data_time((double)a.count / AUDIO_RATE, time));
     audio_release(&a);
+    return text;
+}
+
+static char *describe_image(const struct record_media *file, struct err *e)
+{
+    struct image im;
+    if (image_decode(&im, file->bytes, file->size, e))
+        return NULL;
+    char *text = xasprintf("%s, %d x %d", im.format, im.width, im.height);
+    image_release(&im);
+    return text;
+}
+
+static char *describe_video(const struct record_media *file, struct err *e)
+{
+    struct video v;
+    char time[32];
+    if (video_read(&v, file->bytes, file->size, 1, e))
+        return NULL;
+    char *text = xasprintf("%s, %d x %d, %lld frames at %.3g a second, %s", v.codec,
+                           v.frames[0].width, v.frames[0].height, (long long)v.source_frames, v.fps,
+                           data_time(v.seconds, time));
+    video_release(&v);
+    return text;
+}
+
+/* ": flac, 44100 Hz, 2 channels, 3.2 s, 51 kB", or what is wrong with it; "" for one that is not
+ * here. */
+static char *describe_media(const struct record *r, const struct record_media *m)
+{
+    static char *(*const describe[])(const struct record_media *file, struct err *e) = {
+        describe_sound, describe_image, describe_video};
+    const struct record_media *file = file_of(r, m);
+    struct err e = {0};
+    char bytes[32];
+    if (!file->bytes)
+        return xstrdup("");
+    char *what = describe[m->kind](file, &e);
+    if (!what)
+        return xasprintf(": cannot be used: %s", e.text);
+    char *text = xasprintf(": %s, %s", what, data_bytes((double)file->size, bytes));
+    free(what);
     return text;
 }
 
@@ -77,29 +138,65 @@ static int span_at(const struct sample *s, int i)
     return -1;
 }
 
-/* The sequence with the trained tokens in green, or in brackets where there is no colour. */
-static void add_sequence(const struct show *w, const struct sample *s, struct buf *out)
+/* "(image 2: 260 soft tokens at 17, 20 x 13)"; counted over all media, as the record lists them. */
+static void add_span(const struct show *w, const struct record *r, const struct sample *s, int k,
+                     struct buf *out)
+{
+    const struct chat_span *span = &s->spans[k];
+    const struct sample_block *block = &s->blocks[k];
+    bool is_part =
+        span->block > 0 || (k + 1 < s->span_count && s->spans[k + 1].media == span->media);
+    if (w->has_color)
+        buf_add_str(out, PLAIN MEDIA);
+    buf_printf(out, "(%s %d", kind_name(r->media[span->media].kind), span->media + 1);
+    if (is_part)
+        buf_printf(out, " %s %d", block->is_picture ? "frame" : "piece", span->block + 1);
+    buf_printf(out, ": %d soft tokens at %d", span->count, span->start);
+    if (block->is_picture) {
+        const struct picture *p = &s->pictures[block->index].picture;
+        const struct picture_config *c = w->job->format.picture;
+        int side = c->is_merged ? c->patch * c->pool : c->patch;
+        buf_printf(out, ", %d x %d pixels", p->across * side, p->down * side);
+    } else {
+        buf_printf(out, ", %.2f s", s->clips[block->index].audio_s);
+    }
+    buf_add_char(out, ')');
+}
+
+/* What stands before and behind a run of trained (or other) tokens. */
+static void add_edge(const struct show *w, bool is_trained, bool is_end, struct buf *out)
+{
+    if (w->has_color)
+        buf_add_str(out, is_end ? PLAIN : is_trained ? TRAINED : OTHER);
+    else if (is_trained)
+        buf_add_str(out, is_end ? "]]" : "[[");
+}
+
+/* The sequence with the trained tokens in green and the others dim, or the trained ones in
+ * brackets where there is no colour. */
+static void add_sequence(const struct show *w, const struct record *r, const struct sample *s,
+                         struct buf *out)
 {
     bool is_trained = false;
     for (int i = 0; i < s->count; i++) {
-        if ((s->supervised[i] != 0) != is_trained) {
-            is_trained = !is_trained;
-            if (w->has_color)
-                buf_add_str(out, is_trained ? "\x1b[1;32m" : "\x1b[0m");
-            else
-                buf_add_str(out, is_trained ? "[[" : "]]");
-        }
         int span = span_at(s, i);
+        bool changes = (s->supervised[i] != 0) != is_trained;
+        if (changes || (i > 0 && span >= 0))
+            add_edge(w, is_trained, true, out);
+        is_trained = s->supervised[i] != 0;
         if (span >= 0) {
-            buf_printf(out, "(clip %d: %d soft tokens)", s->spans[span].media + 1,
-                       s->spans[span].count);
+            add_span(w, r, s, span, out);
             i += s->spans[span].count - 1;
+            if (w->has_color)
+                buf_add_str(out, PLAIN);
+            add_edge(w, is_trained, false, out);
             continue;
         }
+        if (changes || i == 0)
+            add_edge(w, is_trained, false, out);
         add_token(w->job->tokenizer, s->tokens[i], out);
     }
-    if (is_trained)
-        buf_add_str(out, w->has_color ? "\x1b[0m" : "]]");
+    add_edge(w, is_trained, true, out);
 }
 
 static int count_supervised(const struct sample *s)
@@ -122,9 +219,10 @@ static void add_message(const struct record *r, const struct chat_message *m, st
             output_one_line(p->text, out);
             continue;
         }
-        char *clip = describe_clip(&r->media[p->media]);
-        buf_printf(out, "(clip %d: %s%s)", p->media + 1, r->media[p->media].name, clip);
-        free(clip);
+        const struct record_media *media = &r->media[p->media];
+        char *what = describe_media(r, media);
+        buf_printf(out, "(%s %d: %s%s)", kind_name(media->kind), p->media + 1, media->name, what);
+        free(what);
     }
     buf_add_char(out, '\n');
 }
@@ -156,7 +254,7 @@ static void add_text(const struct show *w, const struct walk_record *k, const st
     if (!s)
         return;
     buf_printf(out, "  tokens     %d, trained %d:\n  ", s->count, count_supervised(s));
-    add_sequence(w, s, out);
+    add_sequence(w, r, s, out);
     buf_add_char(out, '\n');
 }
 
@@ -168,14 +266,32 @@ static json_t *message_json(const struct record *r, const struct chat_message *m
     json_put_str(o, "role", role_name(m->role));
     for (int i = 0; i < m->part_count; i++) {
         json_t *part = json_object();
+        static const char *const types[] = {"text", "audio", "image", "video"};
         bool is_text = m->parts[i].kind == CHAT_TEXT;
-        json_put_str(part, "type", is_text ? "text" : "audio");
-        json_put_str(part, is_text ? "text" : "audio",
+        json_put_str(part, "type", types[m->parts[i].kind]);
+        json_put_str(part, types[m->parts[i].kind],
                      is_text ? m->parts[i].text : r->media[m->parts[i].media].name);
         json_array_append_new(content, part);
     }
     json_put(o, "content", content);
     return o;
+}
+
+/* Which soft tokens stand for what. */
+static json_t *spans_json(const struct record *r, const struct sample *s)
+{
+    json_t *list = json_array();
+    for (int k = 0; k < s->span_count; k++) {
+        const struct chat_span *span = &s->spans[k];
+        json_t *o = json_object();
+        json_put_str(o, "kind", kind_name(r->media[span->media].kind));
+        json_put_int(o, "media", span->media);
+        json_put_int(o, "block", span->block);
+        json_put_int(o, "start", span->start);
+        json_put_int(o, "count", span->count);
+        json_array_append_new(list, o);
+    }
+    return list;
 }
 
 static json_t *record_json(const struct walk_record *k, const struct record *r,
@@ -205,8 +321,37 @@ static json_t *record_json(const struct walk_record *k, const struct record *r,
         }
         json_put(o, "input_ids", ids);
         json_put(o, "supervised", trained);
+        json_put(o, "media_spans", spans_json(r, s));
     }
     return o;
+}
+
+/* -------------------------------------------------------------------- pictures -- */
+
+/* Write the pictures of a record into the folder that was asked for: "3-1.png" is the first of
+ * record 3, frames of videos count. */
+static int write_pictures(const struct show *w, const struct walk_record *k, const struct sample *s,
+                          struct err *e)
+{
+    const char *dir = w->job->o->pictures;
+    int rc = 0;
+    if (!*dir || !s->picture_count)
+        return 0;
+    if (dir_make(dir, e))
+        return -1;
+    for (int i = 0; i < s->picture_count && !rc; i++) {
+        struct image im;
+        char *name = xasprintf("%lld-%d.png", (long long)k->number + 1, i + 1);
+        char *path = path_join(dir, name);
+        picture_to_image(&im, &s->pictures[i].picture, w->job->format.picture);
+        rc = image_write_png(&im, path, e);
+        if (!rc)
+            log_info("wrote %s", path);
+        image_release(&im);
+        free(path);
+        free(name);
+    }
+    return rc;
 }
 
 /* ------------------------------------------------------------------- one record -- */
@@ -239,7 +384,7 @@ static int show_record(struct show *w, const struct walk_record *k, struct err *
     int rc = -1;
     if (mine.kind && mine.kind != ERR_DATA)
         *e = mine;
-    else
+    else if (!has_sample || !write_pictures(w, k, &s, e))
         rc = print(w, k, r, has_sample ? &s : NULL, &mine, e);
     w->lost += mine.kind != ERR_NONE;
     if (has_sample)
@@ -297,16 +442,27 @@ static int conclude(const struct show *w, struct err *e)
                     "a number from 1 on");
 }
 
+/* Colour when asked for, or on a terminal that has it. */
+static bool wants_color(const struct options *o)
+{
+    return o->color == COLOR_YES ||
+           (o->color == COLOR_AUTO && isatty(STDOUT_FILENO) && log_has_color());
+}
+
 int cmd_data_show(const struct options *o, struct err *e)
 {
     struct data_job j;
+    if (*o->pictures && !*o->config.model) {
+        err_set(e, ERR_USAGE, "--pictures: what a picture becomes depends on the model");
+        return err_hint(e, "add --model DIR");
+    }
     if (data_job_open(&j, o, e))
         return -1;
     struct show w = {
         .job = &j,
         .wanted = number_of(o->record),
         .limit = o->limit ? o->limit : 1,
-        .has_color = isatty(STDOUT_FILENO) && log_has_color(),
+        .has_color = wants_color(o),
     };
     struct walk_options wo = {
         .manifest = &j.manifest,

@@ -1,4 +1,6 @@
-/* cmd_eval.c - `attune eval`: loss, word and character error rate, and the worst transcripts. */
+/* cmd_eval.c - `attune eval`: loss, word and character error rate, exact replies, and the worst
+ * transcripts.  With --ablate the same once more with silence or grey in the media's place: what
+ * gets no worse without them does not come from them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +88,16 @@ static int write_blacklist(const struct evaluation *v, const struct inputs *in,
 
 /* ----------------------------------------------------------------- report -- */
 
+struct evaluations {
+    struct evaluation whole, without;
+    enum sample_ablation ablation;     /* SAMPLE_WHOLE: `without` was not made */
+};
+
+static const char *ablated_name(enum sample_ablation a)
+{
+    return a == SAMPLE_WITHOUT_AUDIO ? "audio" : "image";
+}
+
 static void put_errors(json_t *o, const char *rate, const char *of, const struct error_count *c)
 {
     json_t *counts = json_object();
@@ -97,7 +109,7 @@ static void put_errors(json_t *o, const char *rate, const char *of, const struct
     json_put(o, of, counts);
 }
 
-static void report_json(const struct evaluation *v, struct buf *out)
+static json_t *figures(const struct evaluation *v)
 {
     json_t *o = json_object();
     json_put_int(o, "records", v->records);
@@ -110,10 +122,35 @@ static void report_json(const struct evaluation *v, struct buf *out)
         json_put_int(o, "transcripts", v->transcript_count);
         put_errors(o, "wer", "words", &v->wer);
         put_errors(o, "cer", "characters", &v->cer);
+        json_put_double(o, "exact", evaluation_exact(v));
         json_put_int(o, "cut", v->cut);
         json_put_str(o, "normalizer", normalizer_name(v->normalizer));
     }
     json_put_double(o, "seconds", v->seconds);
+    return o;
+}
+
+/* What is worse, or better, without the media. */
+static json_t *differences(const struct evaluation *v, const struct evaluation *without)
+{
+    json_t *o = json_object();
+    json_put_double(o, "loss", without->loss - v->loss);
+    if (v->transcript_count && without->transcript_count) {
+        json_put_double(o, "wer", error_rate(&without->wer) - error_rate(&v->wer));
+        json_put_double(o, "cer", error_rate(&without->cer) - error_rate(&v->cer));
+        json_put_double(o, "exact", evaluation_exact(without) - evaluation_exact(v));
+    }
+    return o;
+}
+
+static void report_json(const struct evaluations *all, struct buf *out)
+{
+    json_t *o = figures(&all->whole);
+    if (all->ablation) {
+        json_put_str(o, "ablate", ablated_name(all->ablation));
+        json_put(o, "ablated", figures(&all->without));
+        json_put(o, "difference", differences(&all->whole, &all->without));
+    }
     json_write_compact(o, out);
     json_decref(o);
 }
@@ -148,8 +185,30 @@ static int report_worst(const struct evaluation *v, struct buf *out, struct err 
     return 0;
 }
 
-static int report_text(const struct evaluation *v, struct buf *out, struct err *e)
+static void compare_rates(struct buf *out, const char *name, double whole, double without)
 {
+    buf_printf(out, "%-12s%8.2f %% %8.2f %% %+8.2f\n", name, 100 * whole, 100 * without,
+               100 * (without - whole));
+}
+
+static void report_ablation(const struct evaluations *all, struct buf *out)
+{
+    const struct evaluation *v = &all->whole, *w = &all->without;
+    bool is_audio = all->ablation == SAMPLE_WITHOUT_AUDIO;
+    buf_printf(out, "\nwith %s in place of the %s:\n%-12s%10s %10s %8s\n",
+               is_audio ? "silence" : "grey", is_audio ? "sound" : "pictures", "", "whole",
+               "without", "change");
+    buf_printf(out, "%-12s%10.4f %10.4f %+8.4f\n", "loss", v->loss, w->loss, w->loss - v->loss);
+    if (!v->transcript_count || !w->transcript_count)
+        return;
+    compare_rates(out, "WER", error_rate(&v->wer), error_rate(&w->wer));
+    compare_rates(out, "CER", error_rate(&v->cer), error_rate(&w->cer));
+    compare_rates(out, "exact", evaluation_exact(v), evaluation_exact(w));
+}
+
+static int report_text(const struct evaluations *all, struct buf *out, struct err *e)
+{
+    const struct evaluation *v = &all->whole;
     buf_printf(out, "records     %lld", (long long)v->records);
     if (v->audio_s > 0)
         buf_printf(out, "  (%.1f minutes of sound)", v->audio_s / 60);
@@ -157,18 +216,25 @@ static int report_text(const struct evaluation *v, struct buf *out, struct err *
         buf_printf(out, ", and %lld bad", (long long)v->bad);
     buf_printf(out, "\nloss        %.4f  (mean over %lld tokens)\nperplexity  %.3f\n", v->loss,
                (long long)v->supervised, v->perplexity);
-    if (!v->transcript_count)
+    if (!v->transcript_count) {
+        if (all->ablation)
+            report_ablation(all, out);
         return 0;
+    }
     report_rate(out, "WER", "words", &v->wer);
     report_rate(out, "CER", "characters", &v->cer);
+    buf_printf(out, "%-12s%.2f %%  (of %lld replies)\n", "exact", 100 * evaluation_exact(v),
+               (long long)v->transcript_count);
     buf_printf(out, "            (normaliser: %s", normalizer_name(v->normalizer));
     if (v->cut)
         buf_printf(out, "; %lld transcripts reached max_new_tokens", (long long)v->cut);
     buf_add_str(out, ")\n");
+    if (all->ablation)
+        report_ablation(all, out);
     return report_worst(v, out, e);
 }
 
-static int report(const struct evaluation *v, bool is_json, struct err *e)
+static int report(const struct evaluations *v, bool is_json, struct err *e)
 {
     struct buf out;
     buf_init(&out, REPORT_BYTES_MAX);
@@ -210,6 +276,14 @@ static void mention_adapter(const struct config *c)
     free(adapter);
 }
 
+static int write_files(const struct evaluation *v, const struct inputs *in, const struct options *o,
+                       struct err *e)
+{
+    if (*o->predictions && write_predictions(v, in->net, o->predictions, e))
+        return -1;
+    return *o->blacklist ? write_blacklist(v, in, o, e) : 0;
+}
+
 static int eval_session(const struct session *s, const struct manifest *m, struct inputs *in,
                         const struct options *o, struct err *e)
 {
@@ -218,21 +292,34 @@ static int eval_session(const struct session *s, const struct manifest *m, struc
     eo.on_progress = show_progress;
     eo.memory_max = in->loader_memory;
     eo.watch = watch_new(in->net, NULL, NULL);
-    struct evaluation v;
-    int rc = evaluate(&v, s, m, &eo, e);
+    struct evaluations all = {.ablation = o->ablate};
+    int rc = evaluate(&all.whole, s, m, &eo, e);
+    if (!rc && o->ablate) {
+        eo.ablation = o->ablate;
+        rc = evaluate(&all.without, s, m, &eo, e);
+        if (rc)
+            err_in(e, "without %s", ablated_name(o->ablate));
+    }
     watch_free(eo.watch);
     log_status_end();
-    if (rc)
-        return -1;
-    show_bad(&v);
-    if (*o->predictions)
-        rc = write_predictions(&v, in->net, o->predictions, e);
-    if (!rc && *o->blacklist)
-        rc = write_blacklist(&v, in, o, e);
-    if (!rc)
-        rc = report(&v, c->json, e);
-    evaluation_release(&v);
+    if (!rc) {
+        show_bad(&all.whole);
+        rc = write_files(&all.whole, in, o, e) || report(&all, c->json, e) ? -1 : 0;
+    }
+    evaluation_release(&all.whole);
+    evaluation_release(&all.without);
     return rc;
+}
+
+/* Is there what is to be taken away? */
+static int check_ablation(const struct options *o, const struct manifest *m, struct err *e)
+{
+    bool is_audio = o->ablate == SAMPLE_WITHOUT_AUDIO;
+    unsigned wanted = is_audio ? SESSION_SOUND : SESSION_PICTURES;
+    if (!o->ablate || manifest_media(m, wanted, o->config.eval_max_records))
+        return 0;
+    return err_set(e, ERR_USAGE, "ablate: no record has %s that could be taken away",
+                   is_audio ? "sound" : "an image or a video");
 }
 
 static int eval_manifest(const struct options *o, struct inputs *in, const struct manifest *m,
@@ -242,6 +329,8 @@ static int eval_manifest(const struct options *o, struct inputs *in, const struc
     struct session_options so = session_options_of(c);
     so.net = in->net;
     so.init_random = false;
+    if (check_ablation(o, m, e))
+        return -1;
     session_fit(&so, m, c->eval_max_records);
     struct session s;
     if (session_open(&s, &so, e))

@@ -36,43 +36,10 @@ static int read_prompt(const struct options *o, struct buf *out, struct err *e)
         buf_printf(out, "%s%s", i ? " " : "", o->args.at[i]);
     if (o->args.count)
         return buf_check(out, "the prompt", e);
-    /* A clip may be all there is to say. */
-    if (o->audio.count)
+    /* A clip or a picture may be all there is to say. */
+    if (o->audio.count || o->image.count || o->video.count)
         return 0;
     return read_stdin(out, e);
-}
-
-/* The conversation as a record of a data file, so that both are read by the same rules. */
-static int make_record(struct record *r, const struct options *o, const char *prompt, struct err *e)
-{
-    json_t *content = json_array();
-    for (int i = 0; i < o->audio.count; i++) {
-        json_t *part = json_object();
-        json_put_str(part, "type", "audio");
-        json_put_str(part, "audio", o->audio.at[i]);
-        json_array_append_new(content, part);
-    }
-    if (*prompt) {
-        json_t *part = json_object();
-        json_put_str(part, "type", "text");
-        json_put_str(part, "text", prompt);
-        json_array_append_new(content, part);
-    }
-    json_t *message = json_object(), *messages = json_array(), *record = json_object();
-    json_put_str(message, "role", "user");
-    json_put(message, "content", content);
-    json_array_append_new(messages, message);
-    json_put(record, "messages", messages);
-    struct buf line;
-    buf_init(&line, 8 * PROMPT_BYTES_MAX);
-    json_write_compact(record, &line);
-    json_decref(record);
-    int rc = buf_check(&line, "the prompt", e);
-    if (!rc)
-        rc = record_parse(r, line.data, line.size,
-                          &(struct record_place){.where = "the prompt", .dir = "."}, e);
-    buf_release(&line);
-    return rc;
 }
 
 static int print_answer(const struct session *s, const struct options *o, const struct sample *p,
@@ -105,7 +72,15 @@ static int answer(const struct session *s, const struct options *o, const char *
                   struct err *e)
 {
     struct record r;
-    if (make_record(&r, o, prompt, e))
+    const struct record_files files = {
+        .images = o->image.at,
+        .videos = o->video.at,
+        .clips = o->audio.at,
+        .image_count = o->image.count,
+        .video_count = o->video.count,
+        .clip_count = o->audio.count,
+    };
+    if (record_of_files(&r, &files, prompt, e))
         return -1;
     struct sample p;
     int rc = sample_make(&p, &s->format, &r, SAMPLE_GENERATE, e);
@@ -138,7 +113,9 @@ int cmd_generate(const struct options *o, struct err *e)
     buf_init(&prompt, PROMPT_BYTES_MAX);
     struct session_options so = session_options_of(&o->config);
     so.max_tokens = 0;                 /* as long as the model can */
-    so.without_audio = !o->audio.count && !session_adapter_hears(so.adapter);
+    so.without_audio = !o->audio.count && !session_adapter_has(so.adapter, "audio");
+    so.without_vision =
+        !o->image.count && !o->video.count && !session_adapter_has(so.adapter, "vision");
     struct session s = {0};
     struct inputs in = {0};
     int rc = read_prompt(o, &prompt, e);

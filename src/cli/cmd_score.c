@@ -67,7 +67,7 @@ static int score_batch(const struct session *session, const struct batch *b, boo
     float *logprobs = xcalloc((size_t)b->targets + 1, sizeof *logprobs);
     mx_enter();
     struct model_input in;
-    session_input(&in, b);
+    session_input(&in, session->model, b, &(struct session_rows){0});
     int rc = mx_read(model_logprobs(session->model, &in), MX_FLOAT32, logprobs,
                      (size_t)b->targets * sizeof *logprobs, e);
     mx_leave(MX_NONE);

@@ -15,6 +15,7 @@
 #include "export/peft.h"
 #include "nn/lora.h"
 #include "train/mirror.h"
+#include "train/trained.h"
 #include "train/trainer.h"
 
 enum { REPORT_BYTES_MAX = 1 << 20 };
@@ -63,31 +64,71 @@ static void write_time(char *out, size_t size, double s)
 
 /* ------------------------------------------------------------ the start -- */
 
+static void show_row(int width, const struct nn_trained *r, double rate)
+{
+    char count[16], rank[16] = "";
+    write_count(count, sizeof count, r->parameters);
+    if (r->rank)
+        snprintf(rank, sizeof rank, "%d", r->rank);
+    log_info("  %-*s  %-9s %5d  %4s  %10s  %9.2e", width, r->name, r->tower, r->count, rank, count,
+             rate);
+}
+
+/* Numbers of a parameter, as its dense weight has them; 0 of what was made from a weight. */
+static int64_t numbers_of(const struct nn_param *p)
+{
+    int64_t n = p->role != NN_PART;
+    for (int i = 0; i < p->n; i++)
+        n *= p->shape[i];
+    return n;
+}
+
 /* One row for each kind of module that is trained. */
-static void show_trained(const struct nn_params *p)
+static void show_trained(const struct nn_params *p, const struct config *c)
 {
     struct nn_trained *rows;
-    int n = nn_trained_table(p, &rows), width = 6;
+    int n = nn_trained_table(p, &rows), width = 8, modules = 0;
     int64_t sum = 0, all = 0;
-    int modules = 0;
     char count[16];
     for (int i = 0; i < n; i++)
         if ((int)strlen(rows[i].name) > width)
             width = (int)strlen(rows[i].name);
-    log_info("  %-*s  %-9s %5s  %10s", width, "trained", "tower", "count", "parameters");
+    log_info("  %-*s  %-9s %5s  %4s  %10s  %9s", width, "trained", "tower", "count", "rank",
+             "parameters", "rate");
     for (int i = 0; i < n; i++) {
-        write_count(count, sizeof count, rows[i].parameters);
-        log_info("  %-*s  %-9s %5d  %10s", width, rows[i].name, rows[i].tower, rows[i].count,
-                 count);
+        show_row(width, &rows[i], trained_rate(c, rows[i].tower));
         sum += rows[i].parameters;
         modules += rows[i].count;
     }
     for (int i = 0; i < p->count; i++)
-        all += (int64_t)mx_size(p->at[i].slot);
+        all += numbers_of(&p->at[i]);
     write_count(count, sizeof count, sum);
-    log_info("  %-*s  %-9s %5d  %10s  (%.2f %% of all)", width, "together", "", modules, count,
-             all ? 100 * (double)sum / (double)all : 0);
+    log_info("  %-*s  %-9s %5d  %4s  %10s  (%.2f %% of all)", width, "together", "", modules, "",
+             count, all ? 100 * (double)sum / (double)all : 0);
     free(rows);
+}
+
+/* What the steps will need, beside what there is. */
+static void on_memory(void *arg, const struct memory_plan *p)
+{
+    char weights[32], adapters[32], optimizer[32], activations[32], total[32], device[32];
+    (void)arg;
+    memory_plan_size(weights, sizeof weights, p->weights);
+    memory_plan_size(adapters, sizeof adapters, p->adapters);
+    memory_plan_size(optimizer, sizeof optimizer, p->optimizer);
+    memory_plan_size(activations, sizeof activations, p->activations);
+    memory_plan_size(total, sizeof total, p->total);
+    memory_plan_size(device, sizeof device, p->device);
+    log_info("memory: weights %s, adapters %s, optimizer %s, activations %s: %s%s%s", weights,
+             adapters, optimizer, activations, total, p->device ? " of " : "",
+             p->device ? device : "");
+    if (p->rows)
+        log_info("  for %d rows of %d tokens, %d clips, %d pictures: the largest batch", p->rows,
+                 p->len, p->clips, p->pictures);
+    if (!p->cache)
+        return;
+    memory_plan_size(weights, sizeof weights, p->cache);
+    log_info("  and up to %s of outputs of frozen towers", weights);
 }
 
 /* What there is to learn from: "1200 records, 8 a step, 300 steps (2.00 epochs)", or, when nobody
@@ -110,12 +151,12 @@ static void on_start(void *arg, const struct session *s, const struct plan *trai
 {
     struct view *v = arg;
     const struct config *c = v->c;
-    show_trained(&s->model->params);
+    show_trained(&s->model->params, c);
     if (from)
         log_info("going on after step %lld of %d", (long long)from, c->steps);
     show_data(c, train);
     v->first = from;
-    v->hears = s->mel != NULL;
+    v->hears = s->senses.mel != NULL;
     v->begun = clock_seconds();
 }
 
@@ -217,9 +258,10 @@ static void on_evaluation(void *arg, int64_t step, const struct evaluation *e)
     if (v->last.step)
         draw(v, &v->last);
     if (e->transcript_count)
-        log_info("step %lld  eval loss %.4f  WER %.1f %%  CER %.1f %%  (%lld records, %.0f s)",
+        log_info("step %lld  eval loss %.4f  WER %.1f %%  CER %.1f %%  exact %.1f %%  (%lld "
+                 "records, %.0f s)",
                  (long long)step, e->loss, 100 * error_rate(&e->wer), 100 * error_rate(&e->cer),
-                 (long long)e->records, e->seconds);
+                 100 * evaluation_exact(e), (long long)e->records, e->seconds);
     else
         log_info("step %lld  eval loss %.4f  (%lld records, %.0f s)", (long long)step, e->loss,
                  (long long)e->records, e->seconds);
@@ -247,27 +289,17 @@ static int export(void *arg, const struct session *s, const char *dir, char sha2
     const struct nn_params *p = &s->model->params;
     if (c->method == METHOD_LORA)
         return peft_save(p, dir, &(struct peft_options){c->model, MX_FLOAT32}, sha256, e);
-    struct hub_options o = {c->model, format_of(s, c)};
+    struct hub_options o = {.source = c->model, .dtype = format_of(s, c)};
     return hub_save(p, dir, &o, e);
 }
 
 static int report_json(const struct config *c, const struct train_result *r, struct err *e)
 {
     struct buf b;
-    json_t *o = json_object();
+    json_t *o = result_to_json(r);
     json_put_str(o, "run", c->name);
     json_put_bool(o, "was_finished", r->was_finished);
-    json_put_int(o, "steps", r->steps);
-    json_put_double(o, "loss", r->loss);
-    json_put_double(o, "seconds", r->seconds);
     json_put_str(o, c->method == METHOD_FULL ? "model" : "adapter", r->output);
-    if (*r->sha256)
-        json_put_str(o, "sha256", r->sha256);
-    if (r->has_evaluation) {
-        json_put_double(o, "eval_loss", r->eval_loss);
-        json_put_double(o, "wer", r->wer);
-        json_put_double(o, "cer", r->cer);
-    }
     buf_init(&b, REPORT_BYTES_MAX);
     json_write_compact(o, &b);
     int rc = buf_check(&b, "the report", e) || output_line(&b, e) ? -1 : 0;
@@ -289,8 +321,8 @@ static void report_text(const struct view *v, const struct train_result *r)
     else
         log_info("done: %lld steps in %s, loss %.4f", (long long)r->steps, time, r->loss);
     if (r->has_evaluation && isfinite(r->wer))
-        log_info("  eval loss %.4f, WER %.1f %%, CER %.1f %%", r->eval_loss, 100 * r->wer,
-                 100 * r->cer);
+        log_info("  eval loss %.4f, WER %.1f %%, CER %.1f %%, exact %.1f %%", r->eval_loss,
+                 100 * r->wer, 100 * r->cer, 100 * r->exact);
     else if (r->has_evaluation)
         log_info("  eval loss %.4f", r->eval_loss);
     log_info("  %s in %s", is_full ? "model" : "adapter", r->output);
@@ -318,6 +350,7 @@ int cmd_train(const struct options *o, struct err *e)
     struct train_hooks hooks = {
         .export = export,
         .on_start = on_start,
+        .on_memory = on_memory,
         .on_step = on_step,
         .on_evaluation = on_evaluation,
         .on_progress = on_progress,

@@ -16,15 +16,13 @@
 #include "data/collate.h"
 #include "data/source.h"
 #include "media/audio.h"
+#include "media/split.h"
 #include "train/generate.h"
 #include "train/inputs.h"
 #include "train/session.h"
 
 enum {
     TEXT_BYTES_MAX = 64 << 20,
-    /* A cut is put into the quietest tenth of a second of the last five before the limit. */
-    QUIET_WINDOW = AUDIO_RATE / 10,
-    QUIET_SEARCH = 5 * AUDIO_RATE,
     TURN_TOKENS = 64,                      /* room for what stands around a clip */
 };
 
@@ -44,7 +42,7 @@ struct group {
 /* Samples that the features are made for and whose soft tokens the model has positions for. */
 static int64_t longest_piece(const struct session *s)
 {
-    const struct mel_config *c = mel_settings(s->mel);
+    const struct mel_config *c = mel_settings(s->senses.mel);
     int64_t longest = c->samples_max ? c->samples_max : INT64_MAX;
     if (s->format.max_tokens) {
         int64_t words = (int64_t)strlen(s->format.prompt) + TURN_TOKENS;
@@ -52,26 +50,6 @@ static int64_t longest_piece(const struct session *s)
         longest = fits < longest ? fits : longest;
     }
     return longest > AUDIO_RATE ? longest : AUDIO_RATE;
-}
-
-/* Where to end the piece that starts at x and may have `limit` samples of the `count` there are. */
-static int64_t cut(const float *x, int64_t count, int64_t limit)
-{
-    if (count <= limit)
-        return count;
-    int64_t first = limit - QUIET_SEARCH > limit / 2 ? limit - QUIET_SEARCH : limit / 2;
-    int64_t best = limit;
-    double least = -1;
-    for (int64_t at = first; at + QUIET_WINDOW <= limit; at += QUIET_WINDOW / 2) {
-        double energy = 0;
-        for (int64_t i = at; i < at + QUIET_WINDOW; i++)
-            energy += (double)x[i] * (double)x[i];
-        if (least < 0 || energy <= least) {
-            least = energy;
-            best = at + QUIET_WINDOW / 2;
-        }
-    }
-    return best;
 }
 
 static bool is_silent(const float *x, int64_t count)
@@ -116,16 +94,20 @@ static int add_file(struct group *g, int file, const char *path, struct err *e)
     struct audio a;
     if (read_audio(g, &a, path, e))
         return strstr(e->text, path) ? -1 : err_in(e, "%s", path);
-    int64_t limit = longest_piece(g->s);
+    int64_t longest = longest_piece(g->s);
+    /* No piece is shorter than half the longest, but for the last. */
+    int max = (int)(a.count / (longest / 2)) + 2;
+    int64_t *cuts = xcalloc((size_t)max + 1, sizeof *cuts);
+    int count = audio_split(a.samples, a.count, AUDIO_RATE, longest, cuts, max);
     int rc = 0;
-    for (int64_t at = 0; at < a.count && !rc;) {
-        int64_t n = cut(a.samples + at, a.count - at, limit);
+    for (int i = 0; i < count && !rc; i++) {
+        const float *piece = a.samples + cuts[i];
+        int64_t n = cuts[i + 1] - cuts[i];
         /* A file that is one piece is an error when silent; so is one of nothing but silence. */
-        bool is_only = at == 0 && n == a.count;
-        if (is_only || !is_silent(a.samples + at, n) || is_silent(a.samples, a.count))
-            rc = add_piece(g, file, a.samples + at, n, e);
-        at += n;
+        if (count == 1 || !is_silent(piece, n) || is_silent(a.samples, a.count))
+            rc = add_piece(g, file, piece, n, e);
     }
+    free(cuts);
     audio_release(&a);
     if (rc && !strstr(e->text, path))
         err_in(e, "%s", path);
@@ -260,7 +242,7 @@ static int transcribe(const struct options *o, const struct inputs *in, struct e
     if (session_open(&s, &so, e))
         return -1;
     int rc;
-    if (s.mel) {
+    if (s.senses.mel) {
         rc = run_all(&s, o, e);
     } else {
         rc = err_set(e, ERR_USAGE, "%s: this model has no audio tower", c->model);

@@ -8,19 +8,19 @@
 static int open_model(struct data_job *j, struct err *e)
 {
     const char *dir = j->o->config.model;
-    struct mel_config mel;
+    struct model_facts facts;
+    struct senses_options senses = senses_options_of(&j->o->config);
     if (!file_is_dir(dir)) {
         err_set(e, ERR_USAGE, "model %s: no such folder", dir);
         return err_hint(e, "its tokenizer and configuration are read, not its weights");
     }
     j->tokenizer = tokenizer_open(dir, e);
     if (!j->tokenizer || chat_format_open(&j->chat, dir, j->tokenizer, e) ||
-        mel_config_read(&mel, dir, e))
+        model_facts_read(dir, &facts, e) || senses_open(&j->senses, dir, &facts, &senses, e))
         return -1;
-    j->mel = mel_new(&mel, e);
     j->format.chat = &j->chat;
-    j->format.mel = j->mel;
-    return j->mel ? 0 : -1;
+    senses_format(&j->senses, &j->format);
+    return 0;
 }
 
 static int open_parts(struct data_job *j, struct err *e)
@@ -55,7 +55,7 @@ void data_job_close(struct data_job *j)
 {
     manifest_release(&j->manifest);
     inputs_close(&j->inputs);
-    mel_free(j->mel);
+    senses_release(&j->senses);
     tokenizer_free(j->tokenizer);
     *j = (struct data_job){0};
 }

@@ -8,6 +8,7 @@
 #include "data/sample.h"
 #include "text/tokenizer.h"
 #include "train/inputs.h"
+#include "train/senses.h"
 
 struct data_job {
     const struct options *o;
@@ -15,7 +16,7 @@ struct data_job {
     struct manifest manifest;
     struct tokenizer *tokenizer;          /* of the model that is named, or NULL ... */
     struct chat_format chat;
-    struct mel *mel;
+    struct senses senses;
     struct data_format format;            /* ... and then with `chat` */
 };
 

@@ -41,11 +41,16 @@ static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
 static const char *const towers[] = {"language", "audio", "vision", "projector", NULL};
 static const char *const normalizers[] = {"none", "basic", NULL};
 static const char *const sources[] = {"auto", "csv", "granary", "bigquery", "hf", NULL};
+static const char *const quantizes[] = {"none", "4bit", "8bit", NULL};
+static const char *const long_audios[] = {"refuse", "split", NULL};
+static const char *const image_masks[] = {"forward", "generate", NULL};
+static const char *const ablations[] = {"none", "audio", "image", NULL};
+static const char *const colors[] = {"auto", "yes", "no", NULL};
 static const char *const checks[] = {"local", "all", "sampled", "none", NULL};
 /* Keys of a record (data/record.h). */
-static const char *const columns[] = {"id",       "audio",      "image",    "text",
-                                      "prompt",   "completion", "messages", "audios",
-                                      "language", "duration",   "corpus",   NULL};
+static const char *const columns[] = {
+    "id",     "audio", "image",  "text",  "prompt",   "completion", "messages", "audios",
+    "images", "video", "videos", "sound", "language", "duration",   "corpus",   NULL};
 
 /* The words of an enum stand in the order of its values. */
 _Static_assert(METHOD_LORA == 0 && METHOD_FULL == 1, "methods");
@@ -53,6 +58,11 @@ _Static_assert(INIT_CHECKPOINT == 0 && INIT_RANDOM == 1, "inits");
 _Static_assert(SCHEDULE_CONSTANT == 0 && SCHEDULE_COSINE == 2, "schedules");
 _Static_assert(DTYPE_AUTO == 0 && DTYPE_BF16 == 2, "dtypes");
 _Static_assert(DEVICE_AUTO == 0 && DEVICE_GPU == 2, "devices");
+_Static_assert(QUANTIZE_NONE == 0 && QUANTIZE_8BIT == 2, "quantizes");
+_Static_assert(LONG_AUDIO_REFUSE == 0 && LONG_AUDIO_SPLIT == 1, "long_audios");
+_Static_assert(IMAGE_MASK_FORWARD == 0 && IMAGE_MASK_GENERATE == 1, "image_masks");
+_Static_assert(SAMPLE_WHOLE == 0 && SAMPLE_WITHOUT_IMAGE == 2, "ablations");
+_Static_assert(COLOR_AUTO == 0 && COLOR_NO == 2, "colors");
 _Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_BASIC == 1, "normalizers");
 
 /* Where a value lies; the name of the field is mostly the key. */
@@ -78,6 +88,13 @@ const struct option option_table[] = {
     {.key = "runs", .type = OPTION_TEXT, IN(runs), .fallback = "runs", .verbs = T, .group = run,
      .arg = "DIR",
      .help = "folder that holds one folder for each run; gs://bucket/prefix puts them there"},
+    {.key = "quantize", .type = OPTION_ENUM, IN(quantize), .fallback = "none",
+     .values = quantizes, .verbs = MODELS, .group = run,
+     .help = "keep the frozen linear layers in so many bits (QLoRA); a checkpoint that is "
+             "quantised stays as it is"},
+    {.key = "quantize_group", .type = OPTION_INT, IN(quantize_group), .fallback = "64", .low = 32,
+     .high = 128, .verbs = MODELS, .group = run, .arg = "N",
+     .help = "numbers of a row that share a scale: 32, 64 or 128"},
     {.key = "method", .type = OPTION_ENUM, IN(method), .fallback = "lora", .values = methods,
      .verbs = T, .group = run, .help = "train low-rank adapters, or every weight"},
     {.key = "init", .type = OPTION_ENUM, IN(init), .fallback = "checkpoint", .values = inits,
@@ -107,9 +124,30 @@ const struct option option_table[] = {
     {.key = "audio", .type = OPTION_PATHS, AT(audio), .fallback = "", .is_flag_only = true,
      .verbs = G, .group = data, .arg = "FILE",
      .help = "a clip in front of the prompt; a path or a URI"},
+    {.key = "image", .type = OPTION_PATHS, AT(image), .fallback = "", .is_flag_only = true,
+     .verbs = G, .group = data, .arg = "FILE",
+     .help = "a picture in front of the prompt; may be repeated"},
+    {.key = "video", .type = OPTION_PATHS, AT(video), .fallback = "", .is_flag_only = true,
+     .verbs = G, .group = data, .arg = "FILE",
+     .help = "a video in front of the prompt; its sound is heard when --audio names it, too"},
     {.key = "prompt", .type = OPTION_TEXT, IN(prompt), .fallback = "",
      .verbs = T | E | S | R | LOOK, .group = data, .arg = "TEXT",
-     .help = "what to say beside a clip whose record says nothing"},
+     .help = "what to say beside media whose record says nothing"},
+    {.key = "image_tokens", .type = OPTION_INT, IN(image_tokens), .fallback = "0", .low = 0,
+     .high = 1120, .verbs = MODELS | LOOK, .group = data, .arg = "N",
+     .help = "soft tokens of an image at most: 70, 140, 280, 560, 1120; 0: as the checkpoint has"},
+    {.key = "video_tokens", .type = OPTION_INT, IN(video_tokens), .fallback = "0", .low = 0,
+     .high = 1120, .verbs = MODELS | LOOK, .group = data, .arg = "N",
+     .help = "of each frame of a video, likewise"},
+    {.key = "video_frames", .type = OPTION_INT, IN(video_frames), .fallback = "0", .low = 0,
+     .high = 1024, .verbs = MODELS | LOOK, .group = data, .arg = "N",
+     .help = "frames of a video at most; 0: as the checkpoint says"},
+    {.key = "image_mask", .type = OPTION_ENUM, IN(image_mask), .fallback = "forward",
+     .values = image_masks, .verbs = MODELS, .group = data,
+     .help = "encoder-free models: whom image tokens see, as in transformers' forward or generate"},
+    {.key = "long_audio", .type = OPTION_ENUM, IN(long_audio), .fallback = "refuse",
+     .values = long_audios, .verbs = T | E | S | G | LOOK, .group = data,
+     .help = "clips longer than the model takes: bad records, or cut where they are quietest"},
     {.key = "thinking", .type = OPTION_BOOL, IN(thinking), .fallback = "no",
      .verbs = MODELS | LOOK, .group = data,
      .help = "render chats with the model's thinking switched on"},
@@ -189,6 +227,13 @@ const struct option option_table[] = {
     {.key = "lora.dropout", .type = OPTION_NUMBER, IN(lora.dropout), .fallback = "0", .low = 0,
      .high = 0.9, .verbs = T, .group = lora, .arg = "X",
      .help = "part of the adapter's inputs that is dropped while training"},
+    {.key = "lora.ranks", .type = OPTION_PAIRS, IN(lora.ranks), .fallback = "", .values = towers,
+     .low = 1, .high = 4096, .verbs = T, .group = lora, .arg = "LIST",
+     .help = "another rank for a tower: audio=8,vision=4; its alpha keeps the proportion"},
+    {.key = "lora.rslora", .type = OPTION_BOOL, IN(lora.rslora), .fallback = "no", .verbs = T,
+     .group = lora, .help = "scale the update by alpha / sqrt(rank)"},
+    {.key = "lora.dora", .type = OPTION_BOOL, IN(lora.dora), .fallback = "no", .verbs = T,
+     .group = lora, .help = "learn the length of each row apart from its direction (DoRA)"},
     {.key = "lora.towers", .type = OPTION_WORDS, IN(lora.towers), .fallback = "language",
      .values = towers, .verbs = T, .group = lora, .arg = "LIST",
      .help = "parts of the model that get adapters: language, audio, vision, projector"},
@@ -210,6 +255,16 @@ const struct option option_table[] = {
     {.key = "accumulate", .type = OPTION_INT, IN(accumulate), .fallback = "1", .low = 1,
      .high = 1 << 16, .verbs = T, .group = training, .arg = "N",
      .help = "parts that a batch is worked off in, to save memory; must divide it"},
+    {.key = "pack_tokens", .type = OPTION_INT, IN(pack_tokens), .fallback = "0", .low = 0,
+     .high = 1 << 20, .verbs = T, .group = training, .arg = "N",
+     .help = "put records of a batch behind each other in rows of so many tokens; 0: one a row"},
+    {.key = "drop_rows", .type = OPTION_BOOL, IN(drop_rows), .fallback = "yes", .verbs = T,
+     .group = training,
+     .help = "tokens without loss end after the last layer with keys and values: same result, less "
+             "work"},
+    {.key = "tower_cache", .type = OPTION_BYTES, IN(tower_cache), .fallback = "1GiB", .low = 0,
+     .high = 1e15, .verbs = T, .group = training, .arg = "BYTES",
+     .help = "keep what frozen towers make of clips and pictures for the next epochs; 0: do not"},
     {.key = "checkpointing", .type = OPTION_BOOL, IN(checkpointing), .fallback = "no", .verbs = T,
      .group = training, .help = "compute blocks twice instead of keeping them: less memory"},
     {.key = "save_every", .type = OPTION_INT, IN(save_every), .fallback = "200", .low = 1,
@@ -224,6 +279,9 @@ const struct option option_table[] = {
     {.key = "learning_rate", .type = OPTION_NUMBER, IN(learning_rate), .fallback = "2e-4",
      .low = 0, .high = 10, .above_low = true, .verbs = T, .group = optimizer, .arg = "X",
      .help = "highest rate of the schedule"},
+    {.key = "learning_rates", .type = OPTION_PAIRS, IN(learning_rates), .fallback = "",
+     .values = towers, .low = 0, .high = 10, .above_low = true, .verbs = T, .group = optimizer,
+     .arg = "LIST", .help = "another highest rate for a tower: audio=1e-4,projector=5e-4"},
     {.key = "schedule", .type = OPTION_ENUM, IN(schedule), .fallback = "linear",
      .values = schedules, .verbs = T, .group = optimizer, .help = "of the rate, after warm-up"},
     {.key = "warmup_steps", .type = OPTION_INT, IN(warmup_steps), .fallback = "", .low = 0,
@@ -264,6 +322,9 @@ const struct option option_table[] = {
     {.key = "normalizer", .type = OPTION_ENUM, IN(normalizer), .fallback = "basic",
      .values = normalizers, .verbs = T | E, .group = evaluation,
      .help = "what is taken out of transcripts before words are compared"},
+    {.key = "ablate", .type = OPTION_ENUM, AT(ablate), .fallback = "none", .values = ablations,
+     .is_flag_only = true, .verbs = E, .group = evaluation,
+     .help = "measure a second time with silence, or grey pictures: does the model use them?"},
     {.key = "predictions", .type = OPTION_TEXT, AT(predictions), .fallback = "",
      .is_flag_only = true, .letter = 'o', .verbs = E, .group = evaluation, .arg = "FILE",
      .help = "write each record's reference and transcript here, as JSONL"},
@@ -291,6 +352,9 @@ const struct option option_table[] = {
     {.key = "dtype", .type = OPTION_ENUM, IN(dtype), .fallback = "auto", .values = dtypes,
      .verbs = T | E | R | G, .group = machine,
      .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU"},
+    {.key = "device_memory", .type = OPTION_BYTES, IN(device_memory), .fallback = "0", .low = 0,
+     .high = 1e15, .verbs = T, .group = machine, .arg = "BYTES",
+     .help = "what the run may take of the device's memory; 0: all there is"},
     {.key = "compile", .type = OPTION_BOOL, IN(compile), .fallback = "", .verbs = T,
      .group = machine, .help = "compile the training step", .fallback_help = "yes on Metal"},
     {.key = "seed", .type = OPTION_SEED, IN(seed), .fallback = "0",
@@ -308,6 +372,12 @@ const struct option option_table[] = {
     {.key = "limit", .type = OPTION_INT, AT(limit), .fallback = "0", .low = 0, .high = 1 << 30,
      .is_flag_only = true, .letter = 'n', .verbs = DC | DT | DS | DI, .group = output,
      .arg = "N", .help = "look at the first N records; 0: at all (data show: at one)"},
+    {.key = "pictures", .type = OPTION_TEXT, AT(pictures), .fallback = "", .is_flag_only = true,
+     .verbs = DS, .group = output, .arg = "DIR",
+     .help = "write each picture and frame as the model sees it into this folder, as PNG"},
+    {.key = "color", .type = OPTION_ENUM, AT(color), .fallback = "auto", .values = colors,
+     .is_flag_only = true, .verbs = DS, .group = output,
+     .help = "colour trained and other tokens; auto: on a terminal"},
     {.key = "ids", .type = OPTION_BOOL, AT(ids), .fallback = "no", .is_flag_only = true,
      .verbs = S, .group = output, .help = "print each record's input_ids too"},
     {.key = "json", .type = OPTION_BOOL, IN(json), .fallback = "no", .is_flag_only = true,
@@ -413,7 +483,13 @@ void option_expects(const struct option *o, char *out, size_t size)
         range_text(o, &b);
         break;
     case OPTION_PAIRS:
-        buf_add_str(&b, "a list of NAME=VALUE, NAME one of: ");
+        buf_add_str(&b, "a list of NAME=VALUE, ");
+        if (o->high > 0) {
+            buf_add_str(&b, "VALUE ");
+            range_text(o, &b);
+            buf_add_str(&b, ", ");
+        }
+        buf_add_str(&b, "NAME one of: ");
         join(o->values, &b);
         break;
     case OPTION_WORDS:

@@ -10,6 +10,7 @@
 #include "base/suggest.h"
 #include "cli/config_file.h"
 #include "cli/value.h"
+#include "media/picture.h"
 #include "mx/mx.h"
 
 extern char **environ;
@@ -336,6 +337,8 @@ static const char *idle_reason(const struct options *o, const struct option *t)
         return "method is lora, which trains adapters";
     if (!strncmp(k, "lora.", 5) && *c->adapter)
         return "adapter brings its own";
+    if (!strcmp(k, "quantize_group") && c->quantize == QUANTIZE_NONE)
+        return "quantize is none";
     if (!strcmp(k, "adapter") && *c->adapter && c->method == METHOD_FULL)
         return "method is full, which trains every weight";
     if (!strcmp(k, "min_lr_ratio") && c->schedule == SCHEDULE_CONSTANT)
@@ -389,6 +392,44 @@ static int check_weights(const struct options *o, struct err *e)
     return err_hint(e, "give one number for each entry of train, in their order");
 }
 
+static bool is_budget(int n)
+{
+    for (int i = 0; i < PICTURE_BUDGETS; i++)
+        if (n == picture_budgets[i])
+            return true;
+    return n == 0;
+}
+
+/* Numbers of which only some are right. */
+static int check_budgets(const struct options *o, struct err *e)
+{
+    const struct config *c = &o->config;
+    const char *key = !is_budget(c->image_tokens)   ? "image_tokens"
+                      : !is_budget(c->video_tokens) ? "video_tokens"
+                                                    : NULL;
+    if (key)
+        return err_set(e, ERR_USAGE, "%s: %s is %d, expected 70, 140, 280, 560 or 1120",
+                       place_of(o, key), key,
+                       strcmp(key, "image_tokens") ? c->video_tokens : c->image_tokens);
+    int g = c->quantize_group;
+    if (g != 32 && g != 64 && g != 128)
+        return err_set(e, ERR_USAGE, "%s: quantize_group is %d, expected 32, 64 or 128",
+                       place_of(o, "quantize_group"), g);
+    return 0;
+}
+
+static int check_ranks(const struct options *o, struct err *e)
+{
+    const struct string_list *l = &o->config.lora.ranks;
+    for (int i = 0; i < l->count; i++) {
+        const char *rank = strchr(l->at[i], '=') + 1;
+        if (rank[strspn(rank, "0123456789")])
+            return err_set(e, ERR_USAGE, "%s: lora.ranks: %s is not a whole number",
+                           place_of(o, "lora.ranks"), l->at[i]);
+    }
+    return 0;
+}
+
 static int check_train(struct options *o, struct err *e)
 {
     struct config *c = &o->config;
@@ -399,8 +440,14 @@ static int check_train(struct options *o, struct err *e)
                 place_of(o, "accumulate"), c->accumulate, c->batch);
         return err_hint(e, "a batch is worked off in that many equal parts");
     }
-    if (check_weights(o, e))
+    if (check_weights(o, e) || check_budgets(o, e) || check_ranks(o, e))
         return -1;
+    if (c->method == METHOD_FULL && c->quantize != QUANTIZE_NONE) {
+        err_set(e, ERR_USAGE,
+                "%s: quantize needs method lora: weights in few bits cannot be trained",
+                place_of(o, "quantize"));
+        return err_hint(e, "quantize: none, or method: lora");
+    }
     if (c->warmup_steps > c->steps)
         return err_set(e, ERR_USAGE, "%s: warmup_steps is %d, more than steps, %d",
                        place_of(o, "warmup_steps"), c->warmup_steps, c->steps);
@@ -428,6 +475,8 @@ static int check_data(const struct options *o, struct err *e)
 static int check_whole(struct options *o, struct err *e)
 {
     struct config *c = &o->config;
+    if (o->verb != VERB_TRAIN && check_budgets(o, e))
+        return -1;
     switch (o->verb) {
     case VERB_TRAIN: return check_train(o, e);
     case VERB_SCORE:

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "data/sample.h"
 #include "train/config.h"
 
 enum verb {
@@ -40,19 +41,24 @@ enum verb {
     VERB_COUNT,
 };
 
+enum option_color { COLOR_AUTO, COLOR_YES, COLOR_NO };
+
 /* What a command line says, resolved.  Strings are never NULL: "" stands for "not given". */
 struct options {
     enum verb verb;
     struct config config;
     struct string_list data;           /* score, eval, data ...: tables and shards; of data ... also
                                           the words that are no flags, and else config.train */
-    struct string_list audio;          /* generate: clips in front of the prompt */
+    struct string_list audio, image, video;     /* generate: media in front of the prompt */
     bool ids;                          /* score: print input_ids too */
+    enum sample_ablation ablate;       /* eval: measure again without these media */
     char *predictions;                 /* eval: JSONL file for every transcript */
     char *blacklist;                   /* eval: CSV file for transcripts that are too far off ... */
     double blacklist_wer;              /* ... from this word error rate on */
     int limit;                         /* data ...: so many records; 0: all */
     char *record;                      /* data show: an id, "file:line" or a number */
+    char *pictures;                    /* data show: folder for what the model sees */
+    enum option_color color;           /* data show */
     char *output;                      /* data import: JSONL file; data check: of bad records */
     char *from;                        /* data import: kind of the sources */
     double split;                      /* part for evaluation */
@@ -99,7 +105,8 @@ struct option {
     enum option_type type;
     size_t offset;                     /* of the value in struct options */
     const char *fallback;              /* default, as it would be written; "" for none */
-    double low, high;                  /* INT, NUMBER, BYTES, NUMBERS: both ends allowed ... */
+    double low, high;                  /* INT, NUMBER, BYTES, NUMBERS, and PAIRS whose values are
+                                          numbers: both ends allowed ... */
     bool above_low;                    /* ... but not `low` itself */
     const char *const *values;         /* ENUM, WORDS, TEXT: allowed words, PAIRS: allowed names;
                                           NULL-ended */

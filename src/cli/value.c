@@ -229,6 +229,9 @@ static int check_pair(const struct option *t, const char *item, struct err *e)
     char *name = xstrndup(item, (size_t)(equals - item));
     int found = find_word(t, name, e);
     free(name);
+    double ignored;
+    if (found >= 0 && t->high > 0 && set_number(t, &ignored, equals + 1, e))
+        return err_in(e, "%s", item);
     return found < 0 ? -1 : 0;
 }
 

@@ -19,12 +19,19 @@ enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 enum config_dtype { DTYPE_AUTO, DTYPE_F32, DTYPE_BF16 };
 enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_GPU };
 enum config_init { INIT_CHECKPOINT, INIT_RANDOM };
+enum config_quantize { QUANTIZE_NONE, QUANTIZE_4BIT, QUANTIZE_8BIT };
+enum config_long_audio { LONG_AUDIO_REFUSE, LONG_AUDIO_SPLIT };
+enum config_image_mask { IMAGE_MASK_FORWARD, IMAGE_MASK_GENERATE };
 
 struct lora_config {
     int rank;                          /* 16 */
     double alpha;                      /* 2 * rank when not given */
     double dropout;                    /* 0 */
-    struct string_list towers;         /* language, audio (vision, projector); default: language */
+    bool rslora;                       /* scale alpha / sqrt(rank) */
+    bool dora;                         /* with magnitudes */
+    struct string_list ranks;          /* "audio=8": towers with another rank; their alpha keeps
+                                          its proportion to the rank */
+    struct string_list towers;         /* language, audio, vision, projector; default: language */
     struct string_list targets;        /* name patterns of linear layers; default: every linear
                                           layer of the chosen towers' blocks */
 };
@@ -46,11 +53,16 @@ struct config {
     enum config_init init;
     struct lora_config lora;
     struct full_config full;
+    enum config_quantize quantize;     /* the frozen base's linear layers (QLoRA) */
+    int quantize_group;                /* 64: numbers that share a scale */
     int steps;
     int batch;                         /* records a step */
     int accumulate;                    /* micro-batches a step; batch is divided among them */
     int max_tokens;                    /* longest record; longer ones are bad records */
+    int pack_tokens;                   /* rows of so many tokens hold several records; 0: one */
+    bool drop_rows;                    /* rows without loss end after the last keys and values */
     double learning_rate;
+    struct string_list learning_rates; /* "audio=1e-4": towers with another rate */
     enum schedule_kind schedule;       /* linear */
     int warmup_steps;
     double min_lr_ratio;               /* where linear and cosine end, 0 */
@@ -69,6 +81,12 @@ struct config {
     int bad_min;                       /* ... but at least 10 */
     bool thinking;
     char *prompt;                      /* text part for records that bring none; "" for none */
+    int image_tokens;                  /* 70 .. 1120 for an image; 0: what the checkpoint says */
+    int video_tokens, video_frames;    /* of each frame, and frames; 0: what the checkpoint says */
+    enum config_image_mask image_mask; /* of encoder-free models (model.h) */
+    enum config_long_audio long_audio; /* clips longer than the model takes */
+    int64_t tower_cache;               /* bytes of frozen towers' outputs that are kept, 1 GiB */
+    int64_t device_memory;             /* what the run may take; 0: what the machine has */
     int prefetch;                      /* batches prepared ahead */
     bool length_sorted;                /* batches of like length out of a shuffled window */
     int window_shards;                 /* shards that are shuffled together, 32 */

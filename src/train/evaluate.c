@@ -37,6 +37,7 @@ struct pass {
     struct evaluation *v;
     const struct session *s;
     const struct evaluate_options *o;
+    struct data_format format;         /* the session's, for this evaluation */
     double loss_sum;
     size_t transcript_room;
 };
@@ -49,13 +50,13 @@ static int add_loss(struct pass *p, const struct batch *b, struct err *e)
 {
     mx_enter();
     struct model_input in;
-    session_input(&in, b);
+    session_input(&in, p->s->model, b, &(struct session_rows){SESSION_KEPT});
     mx_array logprobs = model_logprobs(p->s->model, &in);                           /* [R] */
     double sum = 0;
     int rc = mx_item(mx_sum_all(mx_multiply(logprobs, in.target_weights)), &sum, e);
     mx_leave(MX_NONE);
     p->loss_sum -= sum;
-    p->v->records += b->rows;
+    p->v->records += b->records_count;
     p->v->supervised += b->supervised;
     p->v->total += b->total;
     p->v->audio_s += b->audio_s;
@@ -93,12 +94,25 @@ static void add_counts(struct error_count *sum, const struct error_count *c)
     sum->reference += c->reference;
 }
 
+/* Equal but for white space at both ends. */
+static bool is_same(const char *a, const char *b)
+{
+    static const char space[] = " \t\n\v\f\r";
+    a += strspn(a, space);
+    b += strspn(b, space);
+    size_t n = 0;
+    while (a[n] && a[n] == b[n])
+        n++;
+    return !a[n + strspn(a + n, space)] && !b[n + strspn(b + n, space)];
+}
+
 static int compare(struct evaluated *t, const struct pass *p, struct err *e)
 {
     t->reference_norm = normalized(p->o->normalizer, t->reference, e);
     t->hypothesis_norm = normalized(p->o->normalizer, t->hypothesis, e);
     if (!t->reference_norm || !t->hypothesis_norm)
         return -1;
+    t->is_exact = is_same(t->reference_norm, t->hypothesis_norm);
     return wer_count(&t->wer, t->reference_norm, t->hypothesis_norm, e) ||
                    cer_count(&t->cer, t->reference_norm, t->hypothesis_norm, e)
                ? -1
@@ -122,6 +136,7 @@ static int add_transcript(struct pass *p, const struct batch *b, int row, const 
     }
     add_counts(&v->wer, &t.wer);
     add_counts(&v->cer, &t.cer);
+    v->exact += t.is_exact;
     v->cut += ids->count >= p->o->max_new_tokens;
     if ((size_t)v->transcript_count == p->transcript_room)
         v->transcripts = mem_grow(v->transcripts, &p->transcript_room, sizeof *v->transcripts);
@@ -209,7 +224,7 @@ static int run_loader(struct pass *p, const struct plan *plan, enum sample_purpo
     const struct manifest *m = plan_settings(plan)->manifest;
     struct loader_options lo = {
         .plan = plan,
-        .format = &p->s->format,
+        .format = &p->format,
         .spool = m->options.spool,
         .purpose = purpose,
         .ahead = LOADER_AHEAD,
@@ -221,7 +236,7 @@ static int run_loader(struct pass *p, const struct plan *plan, enum sample_purpo
     if (!l)
         return -1;
     bool is_first = purpose == SAMPLE_TRAIN;
-    int rc = run_steps(p, l, is_first ? "measuring" : "transcribing",
+    int rc = run_steps(p, l, is_first ? "measuring" : "generating",
                        count_records(m, o->max_records), is_first ? add_loss : add_transcripts, e);
     if (!rc && is_first)
         take_bad(p->v, l);
@@ -252,7 +267,8 @@ int evaluate(struct evaluation *v, const struct session *s, const struct manifes
              const struct evaluate_options *o, struct err *e)
 {
     *v = (struct evaluation){.normalizer = o->normalizer};
-    struct pass p = {.v = v, .s = s, .o = o};
+    struct pass p = {.v = v, .s = s, .o = o, .format = s->format};
+    p.format.ablation = o->ablation;
     double start = clock_seconds();
     nn_dropout_key(&s->model->params, MX_NONE);
     int rc = run_pass(&p, m, SAMPLE_TRAIN, e);
@@ -277,6 +293,11 @@ void evaluation_release(struct evaluation *v)
     free(v->transcripts);
     free(v->bad_texts);
     *v = (struct evaluation){0};
+}
+
+double evaluation_exact(const struct evaluation *v)
+{
+    return v->transcript_count ? (double)v->exact / (double)v->transcript_count : NAN;
 }
 
 static int64_t word_errors(const struct evaluated *t)

@@ -1,4 +1,6 @@
-/* evaluate.h - how good a model is on a data set: loss, and error rates of generated transcripts.
+/* evaluate.h - how good a model is on a data set: loss, and how its generated replies compare with
+ * the references: error rates (transcripts), and the part that is exactly right (captions,
+ * answers).
  *
  *     struct evaluation v;
  *     if (evaluate(&v, &session, &manifest, &(struct evaluate_options){.batch = 8,
@@ -29,6 +31,7 @@ struct evaluate_options {
     bool generates;                    /* transcripts too */
     int max_new_tokens;
     enum normalizer normalizer;
+    enum sample_ablation ablation;     /* media that are taken away */
     double bad_fraction;               /* as in loader.h */
     int bad_min;
     int64_t memory_max;
@@ -51,6 +54,7 @@ struct evaluated {
     char *reference, *hypothesis;      /* as they are */
     char *reference_norm, *hypothesis_norm;   /* as they were compared */
     struct error_count wer, cer;
+    bool is_exact;                     /* the normalised texts are the same */
 };
 
 struct evaluation {
@@ -66,6 +70,7 @@ struct evaluation {
     struct error_count wer, cer;       /* over all transcripts */
     struct evaluated *transcripts;     /* [transcript_count] in the order of the records */
     int64_t transcript_count;
+    int64_t exact;                     /* transcripts that equal their reference */
     int64_t cut;                       /* transcripts that reached max_new_tokens */
 };
 
@@ -75,6 +80,9 @@ int evaluate(struct evaluation *v, const struct session *s, const struct manifes
              const struct evaluate_options *o, struct err *e) MUST_CHECK;
 /* Safe on a zeroed struct. */
 void evaluation_release(struct evaluation *v);
+
+/* The part of the transcripts that equals the references; NaN when there is none. */
+double evaluation_exact(const struct evaluation *v);
 
 /* Indices of the transcripts with most word errors (the worst first); writes up to `max`, returns
  * how many. */

@@ -134,8 +134,7 @@ static int prefill(struct run *r, const struct batch *b, struct err *e)
 {
     mx_enter();
     struct model_input in;
-    session_input(&in, b);
-    in.first_row = 0;
+    session_input(&in, r->m, b, &(struct session_rows){0});
     mx_array lengths = mx_from(b->lengths, MX_INT32, (int[]){b->rows}, 1);
     int rc = choose(r, model_prefill(r->m, r->cache, &in, lengths), 0, e);
     mx_leave(MX_NONE);

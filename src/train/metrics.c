@@ -41,6 +41,12 @@ int metrics_add_step(const char *path, const struct step_metrics *m, struct err 
         json_put_int(o, "retries", m->retries);
         json_put_int(o, "hedges", m->hedges);
     }
+    if (m->pictures)
+        json_put_int(o, "pictures", m->pictures);
+    if (m->cache.hits || m->cache.misses) {
+        json_put_int(o, "cache_hits", m->cache.hits);
+        json_put_int(o, "cache_misses", m->cache.misses);
+    }
     json_put_int(o, "memory", (int64_t)m->memory);
     if (m->bad)
         json_put_int(o, "bad_records", m->bad);
@@ -61,6 +67,7 @@ int metrics_add_evaluation(const char *path, int64_t step, const struct evaluati
     if (v->transcript_count) {
         json_put_double(o, "wer", error_rate(&v->wer));
         json_put_double(o, "cer", error_rate(&v->cer));
+        json_put_double(o, "exact", evaluation_exact(v));
     }
     json_put_double(o, "seconds", v->seconds);
     return add_line(path, o, e);

@@ -2,6 +2,7 @@
  *
  *     {"step":1,"loss":..,"lr":..,"grad_norm":..,"supervised_tokens":..,"tokens":..,"audio_s":..,
  *      "seconds":..,"data_wait":..,"padding":..,"memory":..}
+ *     with pictures also "pictures", with a cache of towers' outputs "cache_hits", "cache_misses"
  *     {"step":200,"eval_loss":..,"wer":..,"cer":..,...}
  *
  * Steps of a run that reads over the network also have what it did meanwhile: "fetched_bytes",
@@ -17,6 +18,7 @@
 
 #include "base/err.h"
 #include "train/evaluate.h"
+#include "train/tower_cache.h"
 
 struct step_metrics {
     int64_t step, steps;               /* this one, and how many there will be */
@@ -25,6 +27,8 @@ struct step_metrics {
     int64_t supervised, total;         /* tokens */
     int64_t bad;                       /* distinct bad records so far */
     double audio_s;
+    int64_t pictures;                  /* images, and frames of videos */
+    struct tower_cache_stats cache;    /* so far; all 0: not used */
     double seconds;                    /* wall clock since the step before */
     double data_wait;                  /* of these, waiting for data */
     double padding;                    /* part of the mel frames (or tokens) that is padding */

@@ -121,6 +121,7 @@ static const char *schedule_name(enum schedule_kind k)
 static void add_optimizer_facts(json_t *f, const struct config *c)
 {
     json_put_double(f, "learning_rate", c->learning_rate);
+    json_put(f, "learning_rates", words(&c->learning_rates));
     json_put_str(f, "schedule", schedule_name(c->schedule));
     if (c->schedule != SCHEDULE_CONSTANT) {
         /* A constant rate may go on for longer; the others end where they end. */
@@ -139,6 +140,10 @@ static void add_method_facts(json_t *f, const struct config *c)
 {
     json_put_str(f, "method", c->method == METHOD_FULL ? "full" : "lora");
     json_put_str(f, "init", c->init == INIT_RANDOM ? "random" : "checkpoint");
+    static const char *const bits[] = {"none", "4bit", "8bit"};
+    json_put_str(f, "quantize", bits[c->quantize]);
+    if (c->quantize != QUANTIZE_NONE)
+        json_put_int(f, "quantize_group", c->quantize_group);
     if (c->method == METHOD_FULL)
         json_put(f, "full.towers", words(&c->full.towers));
     if (c->method == METHOD_FULL || *c->adapter)
@@ -146,8 +151,27 @@ static void add_method_facts(json_t *f, const struct config *c)
     json_put_int(f, "lora.rank", c->lora.rank);
     json_put_double(f, "lora.alpha", c->lora.alpha);
     json_put_double(f, "lora.dropout", c->lora.dropout);
+    json_put_bool(f, "lora.rslora", c->lora.rslora);
+    json_put_bool(f, "lora.dora", c->lora.dora);
+    json_put(f, "lora.ranks", words(&c->lora.ranks));
     json_put(f, "lora.towers", words(&c->lora.towers));
     json_put(f, "lora.targets", words(&c->lora.targets));
+}
+
+/* How records become what the model is given. */
+static void add_format_facts(json_t *f, const struct config *c)
+{
+    static const char *const masks[] = {"forward", "generate"}, *const longs[] = {"refuse",
+                                                                                  "split"};
+    json_put_int(f, "max_tokens", c->max_tokens);
+    json_put_int(f, "pack_tokens", c->pack_tokens);
+    json_put_bool(f, "thinking", c->thinking);
+    json_put(f, "prompt", shortened(json_string(c->prompt ? c->prompt : "")));
+    json_put_int(f, "image_tokens", c->image_tokens);
+    json_put_int(f, "video_tokens", c->video_tokens);
+    json_put_int(f, "video_frames", c->video_frames);
+    json_put_str(f, "image_mask", masks[c->image_mask]);
+    json_put_str(f, "long_audio", longs[c->long_audio]);
 }
 
 static int add_facts(json_t *f, const struct config *c, const struct manifest *train, struct err *e)
@@ -165,11 +189,9 @@ static int add_facts(json_t *f, const struct config *c, const struct manifest *t
     json_put_str(f, "patches", train->options.patch ? patch_hash(train->options.patch) : "");
     add_method_facts(f, c);
     json_put_int(f, "batch", c->batch);
-    json_put_int(f, "max_tokens", c->max_tokens);
+    add_format_facts(f, c);
     json_put_bool(f, "length_sorted", c->length_sorted);
     json_put_int(f, "window_shards", c->window_shards);
-    json_put_bool(f, "thinking", c->thinking);
-    json_put(f, "prompt", shortened(json_string(c->prompt ? c->prompt : "")));
     json_put_int(f, "seed", (int64_t)c->seed);
     add_optimizer_facts(f, c);
     return 0;
@@ -189,6 +211,7 @@ void run_conditions(struct run *r, const struct config *c, const char *version)
     json_put_bool(o, "compile", c->compile);
     json_put_bool(o, "checkpointing", c->checkpointing);
     json_put_int(o, "accumulate", c->accumulate);
+    json_put_bool(o, "drop_rows", c->drop_rows);
 }
 
 /* --------------------------------------------------------------- comparing -- */

@@ -10,10 +10,17 @@
 #include "nn/lora.h"
 #include "nn/safetensors.h"
 
-/* first_row is rounded down to a multiple of this, so that few shapes occur. */
-enum { FIRST_ROW_MULTIPLE = 16 };
-
 enum { TEXT_BYTES_MAX = 16 << 20 };      /* of one generated text */
+
+static int quantize_bits(enum config_quantize q)
+{
+    switch (q) {
+    case QUANTIZE_4BIT: return 4;
+    case QUANTIZE_8BIT: return 8;
+    case QUANTIZE_NONE: break;
+    }
+    return 0;
+}
 
 struct session_options session_options_of(const struct config *c)
 {
@@ -27,10 +34,14 @@ struct session_options session_options_of(const struct config *c)
         .prompt = c->prompt,
         .max_tokens = c->max_tokens,
         .is_thinking = c->thinking,
+        .quantize_bits = quantize_bits(c->quantize),
+        .quantize_group = c->quantize_group,
+        .mask = c->image_mask == IMAGE_MASK_GENERATE ? MODEL_MASK_GENERATE : MODEL_MASK_FORWARD,
+        .senses = senses_options_of(c),
     };
 }
 
-bool session_adapter_hears(const char *dir)
+bool session_adapter_has(const char *dir, const char *tower)
 {
     struct err ignored = {0};
     bool found = false;
@@ -40,16 +51,27 @@ bool session_adapter_hears(const char *dir)
     struct safetensors *s = safetensors_open(path, &ignored);
     /* All families call it audio_tower, and what joins it to the decoder embed_audio. */
     for (int i = 0; s && i < safetensors_count(s) && !found; i++)
-        found = strstr(safetensors_at(s, i)->name, "audio") != NULL;
+        found = strstr(safetensors_at(s, i)->name, tower) != NULL;
     safetensors_close(s);
     free(path);
     return found;
 }
 
+unsigned session_senses(const char *model)
+{
+    struct model_facts f;
+    struct err ignored = {0};
+    if (model_facts_read(model, &f, &ignored))
+        return SESSION_SOUND | SESSION_PICTURES;
+    return (f.audio_id >= 0 ? SESSION_SOUND : 0) | (f.image_id >= 0 ? SESSION_PICTURES : 0);
+}
+
 void session_fit(struct session_options *o, const struct manifest *m, int64_t count)
 {
-    o->without_audio =
-        !manifest_has_sound(m, count) && !session_adapter_hears(o->adapter ? o->adapter : "");
+    const char *adapter = o->adapter ? o->adapter : "";
+    unsigned media = manifest_media(m, session_senses(o->model), count);
+    o->without_audio = !(media & SESSION_SOUND) && !session_adapter_has(adapter, "audio");
+    o->without_vision = !(media & SESSION_PICTURES) && !session_adapter_has(adapter, "vision");
 }
 
 int session_use_device(enum config_device device, struct err *e)
@@ -70,20 +92,6 @@ static enum mx_dtype choose_dtype(enum config_dtype dtype)
     case DTYPE_AUTO: break;
     }
     return mx_device() == MX_GPU ? MX_BFLOAT16 : MX_FLOAT32;
-}
-
-static int open_mel(struct session *s, struct err *e)
-{
-    if (s->model->facts.audio_id < 0)
-        return 0;
-    struct mel_config c;
-    if (mel_config_read(&c, s->model->dir, e))
-        return -1;
-    if (c.bins != s->model->facts.mel_bins)
-        return err_set(e, ERR_USAGE, "%s: the features have %d mel bins, the model expects %d",
-                       s->model->dir, c.bins, s->model->facts.mel_bins);
-    s->mel = mel_new(&c, e);
-    return s->mel ? 0 : -1;
 }
 
 static void add_stop(struct session *s, int32_t id)
@@ -126,6 +134,10 @@ static int open_checkpoint(struct session *s, const struct session_options *o, s
         .init_random = o->init_random,
         .seed = o->seed,
         .without_audio = o->without_audio,
+        .without_vision = o->without_vision,
+        .quantize_bits = o->quantize_bits,
+        .quantize_group = o->quantize_group,
+        .mask = o->mask,
     };
     s->model = model_open(o->model, &mo, e);
     if (!s->model)
@@ -133,7 +145,9 @@ static int open_checkpoint(struct session *s, const struct session_options *o, s
     s->tokenizer = tokenizer_open(o->model, e);
     if (!s->tokenizer || chat_format_open(&s->chat, o->model, s->tokenizer, e))
         return -1;
-    return check_vocabulary(s, o->model, e) || open_mel(s, e) ? -1 : 0;
+    if (check_vocabulary(s, o->model, e))
+        return -1;
+    return senses_open(&s->senses, o->model, &s->model->facts, &o->senses, e);
 }
 
 static int open_parts(struct session *s, const struct session_options *o, struct err *e)
@@ -143,6 +157,9 @@ static int open_parts(struct session *s, const struct session_options *o, struct
         return err_hint(e, "a checkpoint is a folder with config.json, tokenizer.json and "
                            "safetensors files");
     }
+    int group = o->quantize_bits ? o->quantize_group : 64;
+    if (group != 32 && group != 64 && group != 128)
+        return err_set(e, ERR_USAGE, "quantize_group: found %d, expected 32, 64 or 128", group);
     if (session_use_device(o->device, e))
         return -1;
     if (open_checkpoint(s, o, e))
@@ -167,13 +184,13 @@ int session_open(struct session *s, const struct session_options *o, struct err 
     s->format = (struct data_format){
         .chat = &s->chat,
         .net = o->net,
-        .mel = s->mel,
         .pad_id = facts->pad_id,
         .max_tokens =
             o->max_tokens && (!longest || o->max_tokens < longest) ? o->max_tokens : longest,
         .prompt = o->prompt,
         .is_thinking = o->is_thinking,
     };
+    senses_format(&s->senses, &s->format);
     int32_t ids[SESSION_STOP_IDS_MAX];
     int n = chat_stop_ids(&s->chat, ids, SESSION_STOP_IDS_MAX);
     for (int i = 0; i < n; i++)
@@ -187,38 +204,111 @@ void session_close(struct session *s)
 {
     if (s->model)
         model_close(s->model);
-    mel_free(s->mel);
+    senses_release(&s->senses);
     tokenizer_free(s->tokenizer);
     *s = (struct session){0};
 }
 
-static int first_row(const struct batch *b)
+/* ------------------------------------------------------------------ input -- */
+
+/* The positions of each row that predict a target, in order and once each, as [B,Q]; targets then
+ * point to them.  Rows that have fewer repeat their last one.  NULL when dropping the others saves
+ * nothing. */
+struct kept {
+    int count;                         /* Q */
+    int32_t *at;                       /* [B,Q] */
+    int32_t *target_rows;              /* [R] b * Q + q */
+};
+
+/* index[b * T + t] becomes q + 1 where position t of row b is the q-th that is needed; returns the
+ * most of any row. */
+static int number_rows(const struct batch *b, int32_t *index)
 {
-    int first = b->len;
+    int most = 0;
     for (int i = 0; i < b->targets; i++)
-        if (b->target_weights[i] > 0 && b->target_rows[i] % b->len < first)
-            first = b->target_rows[i] % b->len;
-    return first == b->len ? 0 : first / FIRST_ROW_MULTIPLE * FIRST_ROW_MULTIPLE;
+        if (b->target_weights[i] != 0)
+            index[b->target_rows[i]] = 1;
+    for (int row = 0; row < b->rows; row++) {
+        int n = 0;
+        for (int t = 0; t < b->len; t++)
+            if (index[row * b->len + t])
+                index[row * b->len + t] = ++n;
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
-void session_input(struct model_input *in, const struct batch *b)
+static bool keep_rows(struct kept *k, const struct batch *b, int multiple)
 {
-    int B = b->rows, T = b->len, N = b->clips, F = b->frames, M = b->bins, R = b->targets;
-    *in = (struct model_input){
-        .tokens = mx_from(b->tokens, MX_INT32, (int[]){B, T}, 2),
-        .first_row = first_row(b),
-    };
-    if (N) {
+    size_t cells = (size_t)b->rows * (size_t)b->len;
+    int32_t *index = xcalloc(cells + 1, sizeof *index);
+    int most = number_rows(b, index);
+    int Q = (most + multiple - 1) / multiple * multiple;
+    bool is_useful = most > 0 && Q < b->len;
+    if (is_useful) {
+        *k = (struct kept){.count = Q};
+        k->at = xcalloc((size_t)b->rows * (size_t)Q, sizeof *k->at);
+        k->target_rows = xcalloc((size_t)b->targets + 1, sizeof *k->target_rows);
+        for (int row = 0; row < b->rows; row++) {
+            int q = 0, last = 0;
+            for (int t = 0; t < b->len; t++)
+                if (index[row * b->len + t])
+                    k->at[row * Q + q++] = last = t;
+            while (q < Q)
+                k->at[row * Q + q++] = last;
+        }
+        for (int i = 0; i < b->targets; i++) {
+            int at = b->target_rows[i], q = index[at];
+            k->target_rows[i] = q ? at / b->len * Q + q - 1 : 0;
+        }
+    }
+    free(index);
+    return is_useful;
+}
+
+static void put_targets(struct model_input *in, const struct batch *b, int kept_multiple)
+{
+    int B = b->rows, R = b->targets;
+    struct kept k = {0};
+    if (!R)
+        return;
+    if (kept_multiple && keep_rows(&k, b, kept_multiple))
+        in->kept = mx_from(k.at, MX_INT32, (int[]){B, k.count}, 2);
+    in->target_rows = mx_from(k.at ? k.target_rows : b->target_rows, MX_INT32, (int[]){R}, 1);
+    in->target_ids = mx_from(b->target_ids, MX_INT32, (int[]){R}, 1);
+    in->target_weights = mx_from(b->target_weights, MX_FLOAT32, (int[]){R}, 1);
+    free(k.at);
+    free(k.target_rows);
+}
+
+void session_input(struct model_input *in, const struct model *m, const struct batch *b,
+                   const struct session_rows *rows)
+{
+    int B = b->rows, T = b->len;
+    *in = (struct model_input){.tokens = mx_from(b->tokens, MX_INT32, (int[]){B, T}, 2)};
+    mx_array per_layer = model_rows(m, b->tokens, (int64_t)B * T);
+    if (!mx_is_none(per_layer))
+        in->per_layer = mx_reshape(per_layer, B, T, mx_dim(per_layer, 1));
+    if (b->soft)
         in->soft = mx_from(b->soft, MX_INT32, (int[]){B, T}, 2);
-        in->mel = mx_from(b->mel, MX_FLOAT32, (int[]){N, F, M}, 3);
+    if (b->clips) {
+        int N = b->clips, F = b->frames;
+        in->mel = mx_from(b->mel, MX_FLOAT32, (int[]){N, F, b->bins}, 3);
         in->frame_valid = mx_from(b->frame_valid, MX_BOOL, (int[]){N, F}, 2);
     }
-    if (R) {
-        in->target_rows = mx_from(b->target_rows, MX_INT32, (int[]){R}, 1);
-        in->target_ids = mx_from(b->target_ids, MX_INT32, (int[]){R}, 1);
-        in->target_weights = mx_from(b->target_weights, MX_FLOAT32, (int[]){R}, 1);
+    if (b->pictures) {
+        int I = b->pictures, J = b->patches;
+        in->pixels = mx_from(b->pixels, MX_UINT8, (int[]){I, J, b->patch_numbers}, 3);
+        in->patch_at = mx_from(b->patch_at, MX_INT32, (int[]){I, J, 2}, 3);
     }
+    if (b->segment) {
+        in->segment = mx_from(b->segment, MX_INT32, (int[]){B, T}, 2);
+        in->position = mx_from(b->position, MX_INT32, (int[]){B, T}, 2);
+    }
+    put_targets(in, b, rows->kept_multiple);
 }
+
+/* ------------------------------------------------------------------- text -- */
 
 static bool is_space(char c)
 {

@@ -1,5 +1,5 @@
 /* session.h - everything that belongs to one checkpoint, opened together: the model on its device,
- * the tokenizer, the way chats are written, the mel features.
+ * the tokenizer, the way chats are written, features of sounds and pictures.
  *
  *     struct session s;
  *     if (session_open(&s, &(struct session_options){.model = "dir", .prompt = ""}, e)) ...
@@ -15,13 +15,19 @@
 #include "base/err.h"
 #include "data/batch.h"
 #include "data/sample.h"
-#include "media/mel.h"
 #include "model/model.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 #include "train/config.h"
+#include "train/senses.h"
 
 enum { SESSION_STOP_IDS_MAX = 16 };
+
+/* Kinds of media, as manifest_media tells them. */
+enum {
+    SESSION_SOUND = 1 << RECORD_AUDIO,
+    SESSION_PICTURES = 1 << RECORD_IMAGE | 1 << RECORD_VIDEO,
+};
 
 /* All zero (but `model`) is fine: no adapter, the best device and its number format. */
 struct session_options {
@@ -32,6 +38,10 @@ struct session_options {
     bool init_random;                  /* fresh weights from `seed`; no weight file is read */
     uint64_t seed;
     bool without_audio;                /* the audio tower is neither read nor run */
+    bool without_vision;               /* the vision tower, likewise */
+    int quantize_bits, quantize_group; /* of struct model_options */
+    enum model_mask mask;
+    struct senses_options senses;
     struct net *net;                   /* of data_format: for media elsewhere; borrowed */
     const char *prompt;                /* of data_format; borrowed */
     int max_tokens;                    /* of data_format; 0: no limit but the model's */
@@ -42,7 +52,7 @@ struct session {
     struct model *model;
     struct tokenizer *tokenizer;
     struct chat_format chat;
-    struct mel *mel;                   /* NULL: the model hears nothing */
+    struct senses senses;
     struct data_format format;         /* points to the fields above */
     int32_t stop_ids[SESSION_STOP_IDS_MAX];   /* tokens that end a generated turn */
     int stop_count;
@@ -51,12 +61,16 @@ struct session {
 /* What a configuration says of them. */
 struct session_options session_options_of(const struct config *c);
 
-/* Has the adapter of a PEFT folder parts in an audio tower?  False when it cannot be read, which
- * session_open will say better; "" has none. */
-bool session_adapter_hears(const char *dir);
+/* Has the adapter of a PEFT folder parts in the tower "audio" or "vision", or in what joins it to
+ * the decoder?  False when it cannot be read, which session_open will say better; "" has none. */
+bool session_adapter_has(const char *dir, const char *tower);
+
+/* The kinds of media that a checkpoint can take; all, when its folder cannot be read, which
+ * session_open will say better. */
+unsigned session_senses(const char *model);
 
 /* Leave the audio tower out when none of the first `count` records (0: all) has a clip, and the
- * adapter no part in it. */
+ * adapter no part in it; the vision tower, when none has an image or a video. */
 void session_fit(struct session_options *o, const struct manifest *m, int64_t count);
 
 /* Choose the device for this process; once, before anything of MLX is used. */
@@ -67,8 +81,16 @@ int session_open(struct session *s, const struct session_options *o, struct err 
 /* Safe on a zeroed struct. */
 void session_close(struct session *s);
 
-/* The arrays of a batch, in the current scope.  `in->first_row` is set from the targets. */
-void session_input(struct model_input *in, const struct batch *b);
+/* How a batch becomes arrays.  A zeroed struct keeps all rows. */
+struct session_rows {
+    int kept_multiple;                 /* positions without loss are dropped (model_input.kept); a
+                                          row keeps a multiple of so many; 0: all are kept */
+};
+enum { SESSION_KEPT = 16 };            /* a multiple that makes few shapes */
+
+/* The arrays of a batch, in the current scope. */
+void session_input(struct model_input *in, const struct model *m, const struct batch *b,
+                   const struct session_rows *rows);
 
 /* The text of generated ids, special tokens and thoughts (what stands before <channel|>) left out,
  * trimmed.  The caller frees; NULL on failure. */

@@ -1,6 +1,8 @@
 /* step.c - see step.h. */
 #include "train/step.h"
 
+#include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,23 +10,26 @@
 #include "base/rng.h"
 #include "nn/lora.h"
 #include "train/session.h"
+#include "train/tower_cache.h"
 
-/* Compiled functions round first_row down to a multiple of this, so that there are few. */
-enum { FIRST_ROW_BUCKET = 64 };
+/* Arrays that go into the functions below: these, then the key of dropout when there is any, then
+ * those of `fields` that the batch has. */
+enum { IN_SCALE, IN_RATE, IN_STEP, IN_FIXED };
 
-/* Arrays that go into the functions below, in this order; the last four only when there is audio
- * or dropout. */
-enum {
-    IN_TOKENS,
-    IN_ROWS,
-    IN_IDS,
-    IN_WEIGHTS,
-    IN_SCALE,
-    IN_RATE,
-    IN_STEP,
-    IN_FIXED,
-    IN_MAX = IN_FIXED + 4,
+/* The arrays of a batch. */
+static const size_t fields[] = {
+    offsetof(struct model_input, tokens),      offsetof(struct model_input, target_rows),
+    offsetof(struct model_input, target_ids),  offsetof(struct model_input, target_weights),
+    offsetof(struct model_input, soft),        offsetof(struct model_input, mel),
+    offsetof(struct model_input, frame_valid), offsetof(struct model_input, pixels),
+    offsetof(struct model_input, patch_at),    offsetof(struct model_input, heard),
+    offsetof(struct model_input, seen),        offsetof(struct model_input, segment),
+    offsetof(struct model_input, position),    offsetof(struct model_input, per_layer),
+    offsetof(struct model_input, kept),
 };
+enum { FIELDS = sizeof fields / sizeof *fields, IN_MAX = IN_FIXED + 1 + FIELDS };
+/* A compiled function is traced for each set of shapes: fewer of them. */
+enum { KEPT_COMPILED = 64 };
 enum { OUT_LOSS, OUT_NORM, OUT_OK, OUT_COUNT };
 
 /* ------------------------------------------------------------- the graph -- */
@@ -42,26 +47,22 @@ static void forward(void *arg, const mx_array *in, int n_in, mx_array *out, int 
     out[0] = model_loss_sum(f->model, &f->in);
 }
 
+static mx_array *field(struct model_input *in, int i)
+{
+    return (mx_array *)(void *)((char *)in + fields[i]);
+}
+
 /* Loss and gradients, summed over the tokens, of the batch in `in`. */
 static mx_array differentiate(const struct step_variant *v, const mx_array *in, mx_array *grads)
 {
     struct train_step *s = v->step;
-    struct forward f = {
-        .model = s->model,
-        .in = {.tokens = in[IN_TOKENS],
-               .target_rows = in[IN_ROWS],
-               .target_ids = in[IN_IDS],
-               .target_weights = in[IN_WEIGHTS],
-               .first_row = v->first_row},
-    };
-    const mx_array *more = in + IN_FIXED;
-    if (v->has_audio) {
-        f.in.soft = *more++;
-        f.in.mel = *more++;
-        f.in.frame_valid = *more++;
-    }
+    struct forward f = {.model = s->model};
+    const mx_array *next = in + IN_FIXED;
     if (s->has_dropout)
-        nn_dropout_key(&s->model->params, *more);
+        nn_dropout_key(&s->model->params, *next++);
+    for (int i = 0; i < FIELDS; i++)
+        if (v->inputs & 1u << i)
+            *field(&f.in, i) = *next++;
     mx_array loss;
     mx_value_and_grad(forward, &f, (struct mx_arrays){0}, nn_trainable(&s->model->params, ""),
                       &loss, 1, grads);
@@ -108,7 +109,7 @@ static void accumulate(void *arg, const mx_array *in, int n_in, mx_array *out, i
     free(grads);
 }
 
-/* The end of a step of several: in[] is scale, rate and step at their usual places. */
+/* The end of a step of several: in[] is scale, rate and step. */
 static void finish(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
 {
     struct train_step *s = arg;
@@ -128,13 +129,17 @@ static void add_state(struct train_step *s, struct mx_arrays slots)
         s->state[s->state_count++] = slots.at[i];
 }
 
-void train_step_init(struct train_step *s, struct model *m, const struct config *c)
+void train_step_init(struct train_step *s, struct model *m, const struct config *c,
+                     const double *factors)
 {
     *s = (struct train_step){
         .model = m,
         .seed = rng_seed(c->seed, "dropout"),
         .has_dropout = m->params.dropout.rate > 0,
         .compiles = c->compile,
+        .kept_multiple = !c->drop_rows ? 0
+                         : c->compile  ? KEPT_COMPILED
+                                       : SESSION_KEPT,
     };
     m->checkpointing = c->checkpointing;
     struct nn_adamw_config a = {
@@ -145,7 +150,10 @@ void train_step_init(struct train_step *s, struct model *m, const struct config 
         .clip = c->clip,
     };
     struct mx_arrays params = nn_trainable(&m->params, "");
-    nn_adamw_init(&s->adamw, params, &a);
+    /* The zeros that slots begin with would otherwise live as long as the caller's scope. */
+    mx_enter();
+    nn_adamw_init(&s->adamw, params, factors, &a);
+    mx_leave(MX_NONE);
     /* Room for the sums of micro-batches and, while evaluating, the results. */
     s->state = xcalloc(4 * (size_t)params.n + 1 + OUT_COUNT, sizeof *s->state);
     add_state(s, params);
@@ -174,16 +182,17 @@ void train_step_release(struct train_step *s)
     *s = (struct train_step){0};
 }
 
-/* The first step of several micro-batches makes the slots they are summed in. */
-static void make_sums(struct train_step *s)
+void train_step_reserve(struct train_step *s)
 {
     if (s->sums)
         return;
     free_compiled(s);                  /* their state has grown */
     s->sums = xcalloc((size_t)s->adamw.count + 1, sizeof *s->sums);
+    mx_enter();
     for (int i = 0; i < s->adamw.count; i++)
         s->sums[i] = mx_slot(mx_zeros_like(s->adamw.state[i]));
     s->loss_sum = mx_slot(mx_float(0));
+    mx_leave(MX_NONE);
     add_state(s, (struct mx_arrays){s->sums, s->adamw.count});
     add_state(s, (struct mx_arrays){&s->loss_sum, 1});
 }
@@ -195,80 +204,64 @@ static struct mx_arrays all_state(const struct train_step *s)
     return (struct mx_arrays){s->state, s->state_count};
 }
 
-/* Find or make the compiled function for these traits.  When there are too many of them, rows are
- * no longer skipped, which always is right. */
+/* Find or make the compiled function for these traits. */
 static struct step_variant *find_variant(struct train_step *s, struct step_variant want)
 {
-    want.first_row -= want.first_row % FIRST_ROW_BUCKET;
-    for (;;) {
-        for (int i = 0; i < s->variant_count; i++) {
-            struct step_variant *v = &s->variants[i];
-            if (v->has_audio == want.has_audio && v->accumulates == want.accumulates &&
-                v->first_row == want.first_row)
-                return v;
-        }
-        /* The last four places are for first_row 0 with and without audio, summed or not. */
-        if (want.first_row == 0 || s->variant_count < STEP_VARIANTS_MAX - 4)
-            break;
-        want.first_row = 0;
+    for (int i = 0; i < s->variant_count; i++) {
+        struct step_variant *v = &s->variants[i];
+        if (v->inputs == want.inputs && v->accumulates == want.accumulates)
+            return v;
     }
+    assert(s->variant_count < STEP_VARIANTS_MAX);
     struct step_variant *v = &s->variants[s->variant_count++];
     *v = want;
     v->compiled = mx_compile(want.accumulates ? accumulate : whole, v, all_state(s));
     return v;
 }
 
-static void run_batch(struct train_step *s, const struct batch *b, bool accumulates,
-                      const mx_array scalars[3], mx_array key, mx_array *out)
+static int run_batch(struct train_step *s, const struct batch *b, bool accumulates,
+                     const mx_array scalars[IN_FIXED], mx_array key, mx_array *out, struct err *e)
 {
     struct model_input x;
-    session_input(&x, b);
-    mx_array in[IN_MAX] = {
-        [IN_TOKENS] = x.tokens,      [IN_ROWS] = x.target_rows, [IN_IDS] = x.target_ids,
-        [IN_WEIGHTS] = x.target_weights, [IN_SCALE] = scalars[0],   [IN_RATE] = scalars[1],
-        [IN_STEP] = scalars[2],
-    };
+    session_input(&x, s->model, b, &(struct session_rows){s->kept_multiple});
+    if (s->cache && tower_cache_input(s->cache, &x, b, e))
+        return -1;
+    struct step_variant v = {.step = s, .accumulates = accumulates};
+    mx_array in[IN_MAX];
     int n = IN_FIXED;
-    struct step_variant v = {
-        .step = s,
-        .has_audio = b->clips > 0,
-        .accumulates = accumulates,
-        .first_row = x.first_row,
-    };
-    if (v.has_audio) {
-        in[n++] = x.soft;
-        in[n++] = x.mel;
-        in[n++] = x.frame_valid;
-    }
+    memcpy(in, scalars, IN_FIXED * sizeof *in);
     if (s->has_dropout)
         in[n++] = key;
+    for (int i = 0; i < FIELDS; i++) {
+        mx_array a = *field(&x, i);
+        if (mx_is_none(a))
+            continue;
+        v.inputs |= 1u << i;
+        in[n++] = a;
+    }
     int n_out = accumulates ? 1 : OUT_COUNT;
     if (s->compiles)
         mx_call(find_variant(s, v)->compiled, (struct mx_arrays){in, n}, out, n_out);
     else
         (accumulates ? accumulate : whole)(&v, in, n, out, n_out);
+    return 0;
 }
 
-static void run_finish(struct train_step *s, const mx_array scalars[3], mx_array *out)
+static void run_finish(struct train_step *s, const mx_array scalars[IN_FIXED], mx_array *out)
 {
-    mx_array in[IN_FIXED];
-    for (int i = 0; i < IN_FIXED; i++)
-        in[i] = scalars[0];
-    in[IN_RATE] = scalars[1];
-    in[IN_STEP] = scalars[2];
     if (!s->compiles) {
-        finish(s, in, IN_FIXED, out, OUT_COUNT);
+        finish(s, scalars, IN_FIXED, out, OUT_COUNT);
         return;
     }
     if (!s->finish)
         s->finish = mx_compile(finish, s, all_state(s));
-    mx_call(s->finish, (struct mx_arrays){in, IN_FIXED}, out, OUT_COUNT);
+    mx_call(s->finish, (struct mx_arrays){scalars, IN_FIXED}, out, OUT_COUNT);
 }
 
 /* Build, and for all but the last micro-batch evaluate; temporaries are gone before anything is
  * evaluated, so that MLX can reuse their memory. */
 static int build(struct train_step *s, const struct step_data *d, int64_t t,
-                 const mx_array scalars[3], mx_array *out, struct err *e)
+                 const mx_array scalars[IN_FIXED], mx_array *out, struct err *e)
 {
     bool several = d->count > 1;
     mx_array step_key = MX_NONE;
@@ -280,7 +273,10 @@ static int build(struct train_step *s, const struct step_data *d, int64_t t,
         if (s->has_dropout)
             key = mx_random_fold(step_key, (uint32_t)i);
         mx_array made[OUT_COUNT] = {MX_NONE, MX_NONE, MX_NONE};
-        run_batch(s, &d->micros[i], several, scalars, key, made);
+        if (run_batch(s, &d->micros[i], several, scalars, key, made, e)) {
+            mx_leave(MX_NONE);
+            return -1;
+        }
         if (several) {
             mx_leave(MX_NONE);
             if (mx_eval(s->state, s->state_count, e))
@@ -302,12 +298,12 @@ int train_step_run(struct train_step *s, const struct step_data *d, int64_t t, d
                    struct step_result *r, struct err *e)
 {
     if (d->count > 1)
-        make_sums(s);
+        train_step_reserve(s);
     mx_enter();
-    mx_array scalars[3] = {
-        mx_float(1.0 / (double)(d->supervised > 0 ? d->supervised : 1)),
-        mx_float(rate),
-        mx_float((double)t),
+    mx_array scalars[IN_FIXED] = {
+        [IN_SCALE] = mx_float(1.0 / (double)(d->supervised > 0 ? d->supervised : 1)),
+        [IN_RATE] = mx_float(rate),
+        [IN_STEP] = mx_float((double)t),
     };
     mx_array out[OUT_COUNT] = {MX_NONE, MX_NONE, MX_NONE};
     int rc = build(s, d, t, scalars, out, e);

@@ -19,15 +19,17 @@
 #include "nn/optim.h"
 #include "train/config.h"
 
-enum { STEP_VARIANTS_MAX = 32 };       /* compiled functions; further ones skip no rows */
+/* More than there can be: each input of a batch that may be missing comes with certain others. */
+enum { STEP_VARIANTS_MAX = 64 };
 
 struct train_step;
+struct tower_cache;
 
 /* What differs between compiled functions besides shapes. */
 struct step_variant {
     struct train_step *step;
-    bool has_audio, accumulates;
-    int first_row;
+    uint32_t inputs;                   /* which arrays of a batch are there, see step.c */
+    bool accumulates;
     struct mx_compiled *compiled;
 };
 
@@ -36,6 +38,8 @@ struct train_step {
     struct nn_adamw adamw;
     uint64_t seed;                     /* of dropout */
     bool has_dropout, compiles;
+    int kept_multiple;                 /* of session_rows */
+    struct tower_cache *cache;         /* borrowed; NULL: towers run in the step */
     mx_array *sums;                    /* slots [adamw.count]: gradients of the micro-batches so
                                           far; NULL until a step has several */
     mx_array loss_sum;                 /* slot: their loss */
@@ -60,9 +64,14 @@ struct step_result {
     mx_array ok;                       /* false: loss or gradients not finite, nothing changed */
 };
 
-/* `m` has its trainable parameters chosen already (nn_lora_attach, nn_params_train). */
-void train_step_init(struct train_step *s, struct model *m, const struct config *c);
+/* `m` has its trainable parameters chosen already (nn_lora_attach, nn_params_train).  `factors` are
+ * nn_adamw_init's. */
+void train_step_init(struct train_step *s, struct model *m, const struct config *c,
+                     const double *factors);
 void train_step_release(struct train_step *s);
+
+/* Make the sums that steps of several micro-batches need; they would do it themselves. */
+void train_step_reserve(struct train_step *s);
 
 /* Run step `t`, counted from 1.  Parameters and optimizer state have their new values on return,
  * though perhaps not yet computed. */

@@ -23,21 +23,29 @@
 #include "data/loader.h"
 #include "data/manifest.h"
 #include "data/plan.h"
-#include "nn/lora.h"
 #include "train/checkpoint.h"
 #include "train/inputs.h"
+#include "train/largest.h"
 #include "train/mirror.h"
 #include "train/place.h"
 #include "train/run.h"
 #include "train/schedule.h"
 #include "train/step.h"
+#include "train/step_notes.h"
 #include "train/stop.h"
+#include "train/tower_cache.h"
+#include "train/trained.h"
 #include "train/watch.h"
 
-enum { NAMES_BYTES = 400, BAD_TEXTS_SHOWN = 10 };
+enum { NAMES_BYTES = 400 };
 
 /* Compiled steps are traced for each set of shapes: coarser padding, fewer of them. */
-enum { COMPILED_TOKENS = 64, COMPILED_FRAMES = 256, COMPILED_TARGETS = 128 };
+enum {
+    COMPILED_TOKENS = 64,
+    COMPILED_FRAMES = 256,
+    COMPILED_TARGETS = 128,
+    COMPILED_PATCHES = 64,
+};
 
 void (*train_batch_hook)(int64_t step, struct batch *b);
 
@@ -61,8 +69,13 @@ struct trainer {
     int64_t window_bytes;
     struct plan *plan;
     struct schedule schedule;
+    struct data_format format;         /* the session's, for training */
     struct train_step step;
+    struct tower_cache *cache;         /* NULL: not used */
+    int64_t rehearsed_hits, rehearsed_misses;   /* of the cache, before the first step */
     struct loader *loader;
+    struct loader_step first;          /* taken from the loader before its turn */
+    bool has_first;
     struct place place;
     struct pending pending;
     struct net_stats net;              /* as of the last step that was settled */
@@ -73,7 +86,7 @@ struct trainer {
     double started, last;              /* on the clock */
     char *approximate;                 /* why the run is not exactly reproducible, or NULL */
     double last_loss;
-    int bad_shown;
+    struct step_notes notes;
     struct train_result *result;
 };
 
@@ -111,41 +124,13 @@ static int stopped(const struct trainer *t, int64_t step, struct err *e)
 
 /* ----------------------------------------------------------------- set-up -- */
 
-/* Adapters or weights that are trained. */
-static int choose_trained(struct trainer *t, struct err *e)
+/* Outputs of frozen towers are kept when the run comes by them again. */
+static void open_cache(struct trainer *t)
 {
-    const struct config *c = t->c;
-    struct nn_params *p = &t->session.model->params;
-    if (c->method == METHOD_FULL)
-        return nn_params_train(p, c->full.towers.at, c->full.towers.count, e);
-    if (*c->adapter)
-        return 0;                      /* the session has put it on */
-    struct nn_lora_config lora = {
-        .rank = c->lora.rank,
-        .alpha = c->lora.alpha,
-        .dropout = c->lora.dropout,
-        .towers = c->lora.towers.at,
-        .tower_count = c->lora.towers.count,
-        .targets = c->lora.targets.at,
-        .target_count = c->lora.targets.count,
-        .seed = c->seed,
-    };
-    return nn_lora_attach(p, &lora, e);
-}
-
-/* Is there sound to learn from or to measure on, or a tower beside the decoder to train?  Random
- * weights must be saved whole, used or not. */
-static bool needs_audio(const struct trainer *t)
-{
-    const struct config *c = t->c;
-    bool is_full = c->method == METHOD_FULL;
-    const struct string_list *towers = is_full ? &c->full.towers : &c->lora.towers;
-    for (int i = 0; i < towers->count; i++)
-        if (strcmp(towers->at[i], "language") != 0)
-            return true;
-    return c->init == INIT_RANDOM || manifest_has_sound(&t->train_set, 0) ||
-           manifest_has_sound(&t->eval_set, c->eval_max_records) ||
-           session_adapter_hears(c->adapter);
+    int64_t epoch = plan_steps(t->plan, 0);
+    if (epoch > 0 && t->c->steps > epoch)
+        t->cache = tower_cache_new(t->session.model, t->c->tower_cache);
+    t->step.cache = t->cache;
 }
 
 static int open_session(struct trainer *t, struct err *e)
@@ -153,18 +138,35 @@ static int open_session(struct trainer *t, struct err *e)
     const struct config *c = t->c;
     struct session_options o = session_options_of(c);
     o.net = t->inputs.net;
-    o.without_audio = !needs_audio(t);
+    trained_fit(&o, c, &t->train_set, &t->eval_set);
     /* Which weights there are to train hangs on it. */
-    if (c->method == METHOD_FULL)
+    if (c->method == METHOD_FULL) {
         json_put_bool(t->run.facts, "audio_tower", !o.without_audio);
-    if (session_open(&t->session, &o, e) || choose_trained(t, e))
-        return -1;
-    if (c->compile) {
-        t->session.format.tokens_multiple = COMPILED_TOKENS;
-        t->session.format.frames_multiple = COMPILED_FRAMES;
-        t->session.format.targets_multiple = COMPILED_TARGETS;
+        json_put_bool(t->run.facts, "vision_tower", !o.without_vision);
     }
-    train_step_init(&t->step, t->session.model, c);
+    const char *without[3] = {NULL};
+    int n = 0;
+    if (o.without_audio)
+        without[n++] = "audio";
+    if (o.without_vision)
+        without[n++] = "vision";
+    if (session_use_device(c->device, e) || memory_plan_check_weights(c, without, e))
+        return -1;
+    if (session_open(&t->session, &o, e) || trained_choose(&t->session.model->params, c, e))
+        return -1;
+    struct data_format *f = &t->session.format;
+    if (c->compile) {
+        f->tokens_multiple = COMPILED_TOKENS;
+        f->frames_multiple = COMPILED_FRAMES;
+        f->targets_multiple = COMPILED_TARGETS;
+        f->patches_multiple = COMPILED_PATCHES;
+    }
+    t->format = *f;
+    t->format.pack_tokens = c->pack_tokens;
+    double *factors = trained_factors(&t->session.model->params, c);
+    train_step_init(&t->step, t->session.model, c, factors);
+    free(factors);
+    open_cache(t);
     return mx_check(e);
 }
 
@@ -266,7 +268,7 @@ static int open_loader(struct trainer *t, struct err *e)
     t->loader = loader_open(
         &(struct loader_options){
             .plan = t->plan,
-            .format = &t->session.format,
+            .format = &t->format,
             .spool = t->inputs.spool,
             .purpose = SAMPLE_TRAIN,
             .from = t->place.cursor,
@@ -286,23 +288,6 @@ static int open_loader(struct trainer *t, struct err *e)
 
 /* -------------------------------------------------------------- one step -- */
 
-/* Names of the records of a step, as many as fit. */
-static void list_names(const struct loader_step *s, char *out, size_t size)
-{
-    size_t n = 0;
-    out[0] = 0;
-    for (int i = 0; i < s->count; i++) {
-        for (int r = 0; r < s->micros[i].rows; r++) {
-            const char *name = s->micros[i].ids[r];
-            if (n + strlen(name) + 8 > size) {
-                snprintf(out + n, size - n, ", ...");
-                return;
-            }
-            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", name);
-        }
-    }
-}
-
 /* What the network did since the last step. */
 static void add_net(struct trainer *t, struct step_metrics *m)
 {
@@ -313,6 +298,15 @@ static void add_net(struct trainer *t, struct step_metrics *m)
     m->retries = now.retries - t->net.retries;
     m->hedges = now.hedges - t->net.hedges;
     t->net = now;
+}
+
+/* Of the cache, since the first step of this process. */
+static struct tower_cache_stats cache_stats(const struct trainer *t)
+{
+    struct tower_cache_stats s = tower_cache_stats(t->cache);
+    s.hits -= t->rehearsed_hits;
+    s.misses -= t->rehearsed_misses;
+    return s;
 }
 
 /* Read the results of the pending step: write its line, tell, judge. */
@@ -335,7 +329,10 @@ static int settle(struct trainer *t, struct err *e)
     double now = clock_seconds();
     m->seconds = now - t->last;
     t->last = now;
-    m->memory = mx_memory_peak();
+    result_note_peak(t->result);
+    m->memory = (uint64_t)t->result->memory_peak;
+    if (t->cache)
+        m->cache = cache_stats(t);
     add_net(t, m);
     if (m->ok && p->has_result)
         t->last_loss = m->loss;
@@ -357,24 +354,13 @@ static int settle(struct trainer *t, struct err *e)
     return err_hint(e, "a lower learning_rate, a longer warm-up, or a look at these records");
 }
 
-static void warn_of_bad(struct trainer *t, const struct loader_step *s)
-{
-    for (int i = 0; i < s->bad_count; i++) {
-        if (t->bad_shown < BAD_TEXTS_SHOWN)
-            log_warn("left out: %s", s->bad[i]);
-        else if (t->bad_shown == BAD_TEXTS_SHOWN)
-            log_warn("further bad records are only counted");
-        t->bad_shown++;
-    }
-}
-
 /* Start the step and, while it runs, settle the one before. */
 static int run_step(struct trainer *t, const struct loader_step *s, struct err *e)
 {
     int64_t step = s->step + 1;
     double rate = schedule_rate(&t->schedule, step);
     struct step_result r = {MX_NONE, MX_NONE, MX_NONE};
-    warn_of_bad(t, s);
+    step_notes(&t->notes, s);
     for (int i = 0; train_batch_hook && i < s->count; i++)
         train_batch_hook(step, &s->micros[i]);
     struct step_data d = {s->micros, s->count, s->supervised};
@@ -397,13 +383,14 @@ static int run_step(struct trainer *t, const struct loader_step *s, struct err *
         .supervised = s->supervised,
         .total = s->total,
         .audio_s = s->audio_s,
+        .pictures = s->pictures,
         .bad = loader_bad_count(t->loader),
         .data_wait = s->waited_s,
         .padding = s->padding,
     };
     t->done = step;
     t->place = (struct place){s->next, s->bad_before, s->taken_before};
-    list_names(s, p->names, sizeof p->names);
+    step_names(s, p->names, sizeof p->names);
     return 0;
 }
 
@@ -456,14 +443,10 @@ static int evaluate_now(struct trainer *t, int64_t step, bool is_last, struct er
     int rc = metrics_add_evaluation(t->run.metrics, step, &v, e);
     if (t->hooks->on_evaluation)
         t->hooks->on_evaluation(t->hooks->arg, step, &v);
-    if (is_last) {
-        struct train_result *r = t->result;
-        r->has_evaluation = true;
-        r->eval_loss = v.loss;
-        r->wer = v.transcript_count ? error_rate(&v.wer) : NAN;
-        r->cer = v.transcript_count ? error_rate(&v.cer) : NAN;
-    }
+    if (is_last)
+        result_evaluation(t->result, &v);
     evaluation_release(&v);
+    mx_memory_peak_reset();            /* that of the steps is asked for */
     t->last = clock_seconds();
     return rc;
 }
@@ -518,6 +501,11 @@ static int after_step(struct trainer *t, int64_t step, struct err *e)
 
 static int next_step(struct trainer *t, struct loader_step *s, struct err *e)
 {
+    if (t->has_first) {
+        *s = t->first;
+        t->has_first = false;
+        return 1;
+    }
     watch_begin(t->watch, t->loader);
     int got = loader_next(t->loader, s, e);
     watch_end(t->watch);
@@ -542,24 +530,87 @@ static int loop(struct trainer *t, struct err *e)
     return got < 0 ? end_early(t, &why, e) : settle(t, e);
 }
 
+/* ----------------------------------------------------------------- memory -- */
+
+/* Make the largest batch of what is to come.  1, 0 when there is none, -1 on error. */
+static int find_largest(struct trainer *t, struct batch *b, struct err *e)
+{
+    const struct largest_options o = {
+        .plan = t->plan,
+        .format = &t->format,
+        .watch = t->watch,
+        .from = t->place.cursor,
+        .steps = t->c->steps - t->from,
+        .micros = t->c->accumulate,
+        .memory_max = loader_memory(t, false),
+    };
+    return largest_batch(b, &o, e);
+}
+
+/* Shards would be fetched twice: the first step is taken out of the run's own loader. */
+static int take_first(struct trainer *t, struct err *e)
+{
+    int got = next_step(t, &t->first, e);
+    t->has_first = got == 1;
+    return got;
+}
+
+static int rehearse(struct trainer *t, struct memory_plan *p, struct err *e)
+{
+    struct err why = {0};
+    struct batch b;
+    bool is_known = largest_is_known(t->plan);
+    int found = is_known ? find_largest(t, &b, &why) : take_first(t, &why);
+    if (found < 0)
+        return end_early(t, &why, e);
+    if (!is_known)
+        return found && t->first.count
+                   ? memory_plan_rehearse(p, &t->step, largest_micro(&t->first), t->c, e)
+                   : 0;
+    int rc = found ? memory_plan_rehearse(p, &t->step, &b, t->c, e) : 0;
+    if (found)
+        batch_release(&b);
+    return rc;
+}
+
+/* Rehearse a step with the largest batch that is known of, and say what it needs. */
+static int plan_memory(struct trainer *t, struct err *e)
+{
+    struct memory_plan *p = &t->result->memory;
+    if (memory_plan_arrays(p, &t->step, t->c, e) || rehearse(t, p, e))
+        return -1;
+    t->result->has_memory = true;
+    if (t->cache) {
+        struct tower_cache_stats s = tower_cache_stats(t->cache);
+        t->rehearsed_hits = s.hits;
+        t->rehearsed_misses = s.misses;
+    }
+    if (t->hooks->on_memory)
+        t->hooks->on_memory(t->hooks->arg, p);
+    return 0;
+}
+
+/* What the cache was good for. */
+static void report_cache(struct trainer *t)
+{
+    struct train_result *r = t->result;
+    if (!t->cache)
+        return;
+    r->has_cache = true;
+    r->cache = cache_stats(t);
+    char size[32];
+    memory_plan_size(size, sizeof size, r->cache.bytes);
+    log_info("frozen towers: %lld outputs came from the cache, %lld were computed; it holds %s",
+             (long long)r->cache.hits, (long long)r->cache.misses, size);
+}
+
 /* ---------------------------------------------------------------- the end -- */
 
 static int write_result(const struct trainer *t, struct err *e)
 {
-    const struct train_result *r = t->result;
-    json_t *o = json_object();
-    json_put_int(o, "steps", r->steps);
-    json_put_double(o, "loss", r->loss);
-    json_put_double(o, "seconds", r->seconds);
+    json_t *o = result_to_json(t->result);
     json_put_str(o, "output", t->run.output);
-    if (*r->sha256)
-        json_put_str(o, "sha256", r->sha256);
     json_put_str(o, "resume", t->approximate ? "approximate" : "exact");
-    if (r->has_evaluation) {
-        json_put_double(o, "eval_loss", r->eval_loss);
-        json_put_double(o, "wer", r->wer);
-        json_put_double(o, "cer", r->cer);
-    }
     json_put(o, "facts", json_incref(t->run.facts));
     int rc = run_finish(&t->run, o, e);
     json_decref(o);
@@ -582,6 +633,10 @@ static int finish(struct trainer *t, struct err *e)
     r->steps = t->c->steps;
     r->loss = t->last_loss;
     r->seconds = t->before_s + clock_seconds() - t->started;
+    report_cache(t);
+    if (t->notes.splits)
+        log_info("%lld clips were longer than the model takes and were cut",
+                 (long long)t->notes.splits);
     if (evaluate_now(t, t->c->steps, true, e))
         return -1;
     if (stop_signal())
@@ -602,14 +657,7 @@ static int check_finished(struct trainer *t, struct err *e)
     if (found <= 0)
         return found;
     struct train_result *r = t->result;
-    r->steps = json_need_int(o, "steps", e);
-    r->loss = json_get_double(o, "loss", NAN, e);
-    r->seconds = json_get_double(o, "seconds", 0, e);
-    r->eval_loss = json_get_double(o, "eval_loss", NAN, e);
-    r->wer = json_get_double(o, "wer", NAN, e);
-    r->cer = json_get_double(o, "cer", NAN, e);
-    r->has_evaluation = !isnan(r->eval_loss);
-    snprintf(r->sha256, sizeof r->sha256, "%s", json_get_str(o, "sha256", "", e));
+    *r = result_of_json(o, e);
     const json_t *facts = json_need_object(o, "facts", e);
     int rc = e->kind ? -1 : run_check_facts(&t->run, facts, e);
     json_decref(o);
@@ -664,6 +712,7 @@ static int prepare(struct trainer *t, const char *yaml, const char *version, str
     if (open_plan(t, e) || open_session(t, e))
         return -1;
     run_conditions(&t->run, c, version);
+    json_put_bool(t->run.conditions, "tower_cache", t->cache != NULL);
     if (resume(t, e))
         return -1;
     /* Now, not after the first hours. */
@@ -675,7 +724,9 @@ static int prepare(struct trainer *t, const char *yaml, const char *version, str
     open_pending(&t->pending);
     if (t->hooks->on_start)
         t->hooks->on_start(t->hooks->arg, &t->session, t->plan, t->from);
-    return open_loader(t, e);
+    if (open_loader(t, e))
+        return -1;
+    return t->loader ? plan_memory(t, e) : 0;
 }
 
 static int run(struct trainer *t, const char *yaml, const char *version, struct err *e)
@@ -696,12 +747,15 @@ static int run(struct trainer *t, const char *yaml, const char *version, struct 
 
 static void release(struct trainer *t)
 {
+    if (t->has_first)
+        loader_step_release(&t->first);
     loader_close(t->loader);
     plan_free(t->plan);
     mx_slot_free(t->pending.loss);
     mx_slot_free(t->pending.grad_norm);
     mx_slot_free(t->pending.ok);
     train_step_release(&t->step);
+    tower_cache_free(t->cache);
     session_close(&t->session);
     manifest_release(&t->train_set);
     manifest_release(&t->eval_set);
@@ -723,7 +777,7 @@ int train(const struct config *c, const char *yaml, const char *version,
         .last_loss = NAN,
         .result = result,
     };
-    *result = (struct train_result){.loss = NAN, .eval_loss = NAN, .wer = NAN, .cer = NAN};
+    *result = result_empty();
     struct stop_handlers old;
     stop_catch(&old);
     mx_enter();

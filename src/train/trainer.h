@@ -17,7 +17,9 @@
 #include "data/plan.h"
 #include "train/config.h"
 #include "train/evaluate.h"
+#include "train/memory_plan.h"
 #include "train/metrics.h"
+#include "train/result.h"
 #include "train/session.h"
 
 /* Non-finite steps in a row that end a run. */
@@ -31,21 +33,12 @@ struct train_hooks {
                   struct err *e);
     /* Before the first step, when it is decided what is trained; `from` steps are done already. */
     void (*on_start)(void *arg, const struct session *s, const struct plan *train, int64_t from);
+    /* Before the first step: what the steps will need; not called when nothing is left to do. */
+    void (*on_memory)(void *arg, const struct memory_plan *p);
     void (*on_step)(void *arg, const struct step_metrics *m);
     void (*on_evaluation)(void *arg, int64_t step, const struct evaluation *v);
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t all);
     void *arg;
-};
-
-struct train_result {
-    bool was_finished;                 /* nothing was left to do */
-    int64_t steps;                     /* of the whole run */
-    double seconds;                    /* of training, over all starts */
-    double loss;                       /* of the last step; NaN: not known */
-    char *output;                      /* folder of the adapter or model; the caller frees */
-    char sha256[HASH_HEX_SIZE];        /* of adapter_model.safetensors; "" for a whole model */
-    bool has_evaluation;
-    double eval_loss, wer, cer;        /* wer and cer are NaN without transcripts */
 };
 
 /* `yaml` is the resolved configuration as text, `version` attune's.  On failure result->output is

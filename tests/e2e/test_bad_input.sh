@@ -85,8 +85,11 @@ fresh
 edit "$dir/adapter/adapter_config.json" 's/"r": 3/"r": 4/'
 expect "adapter of another rank" 2 "lora_A" score --adapter "$dir/adapter"
 fresh
+edit "$dir/adapter/adapter_config.json" 's/"lora_bias": false/"lora_bias": true/'
+expect "a kind of adapter that is not computed" 2 "lora_bias" score --adapter "$dir/adapter"
+fresh
 edit "$dir/adapter/adapter_config.json" 's/"use_dora": false/"use_dora": true/'
-expect "a kind of adapter that is not computed" 2 "use_dora" score --adapter "$dir/adapter"
+expect "a DoRA adapter without its magnitudes" 2 "lora_magnitude_vector" score --adapter "$dir/adapter"
 fresh
 head -c 9000 "$data/adapter/adapter_model.safetensors" >"$dir/adapter/adapter_model.safetensors"
 expect "damaged adapter" 7 "$dir/adapter/adapter_model.safetensors" score --adapter "$dir/adapter"
@@ -117,7 +120,7 @@ with_record '{"messages":[{"role":"usr","content":"hello"}]}' "unknown role" "us
 with_record '{"audoi":"a.wav","text":"x"}' "misspelt key" "audoi"
 with_record '{"audio":"a.wav","text":"a <|turn> b"}' "special token in the text" "<|turn>"
 with_record "$(printf '{"text":"\377\376"}')" "text that is not UTF-8" "0xff"
-with_record '{"image":"a.png","text":"x"}' "image without a tower" "image"
+with_record '{"image":"a.png","text":"x"}' "image without a tower" "a.png: the model sees nothing"
 expect "record that is too long" 3 "good.jsonl:1: " "$attune" eval --model "$dir/model" \
     --data "$dir/good.jsonl" --max-tokens 10 --bad-min 0
 check "record that is too long: both numbers" grep -q "32 .*10" "$dir/err"
