@@ -146,9 +146,8 @@ asan:                            ## all C tests under the address and undefined-
 tsan:                            ## the tests that use threads, under the thread sanitizer
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
 	    TESTS="$(addprefix build/tsan/tests/test_,log http net request fetch auth auth_cache \
-	    spool spool_fetch spool_space source loader loader_read sample walk survey forecast \
-	    step mirror watch \
-	    trainer)" test
+	    spool spool_fetch spool_space source loader loader_read loader_work sample walk survey \
+	    forecast step mirror watch trainer)" test
 
 # A fuzz target is a function.  Here it replays its corpus; VARIANT=fuzz gives it libFuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)
@@ -167,6 +166,7 @@ PYTHON ?= python3
 bench: all $(BENCH)              ## ratios against other libraries (PYTHON= has them)
 	@$(PYTHON) bench/tokenizer.py $(BUILD)/bench/bench_tokenizer
 	@$(PYTHON) bench/features.py $(BUILD)/bench/bench_features
+	@$(PYTHON) bench/pictures.py $(BUILD)/bench/bench_pictures
 	@$(PYTHON) bench/train.py --attune $(PROGRAM)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
