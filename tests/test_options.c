@@ -440,9 +440,6 @@ static void test_options__checks_the_whole(void **state)
                 "run.yaml:3:1: image_tokens is 100, expected 70, 140, 280, 560 or 1120", "");
     expect_file(SMALL "quantize: 4bit\nquantize_group: 48\n",
                 "run.yaml:4:1: quantize_group is 48, expected 32, 64 or 128", "");
-    expect_file(SMALL "quantize: 4bit\nmethod: full\n",
-                "run.yaml:3:1: quantize needs method lora: weights in few bits cannot be trained",
-                "quantize: none, or method: lora");
     expect_file(SMALL "lora: {ranks: {audio: 8.5}}\n",
                 "run.yaml:3:8: lora.ranks: audio=8.5 is not a whole number", "");
     expect_file(SMALL "name: a/b\n", "run.yaml:3:1: name \"a/b\" is no plain file name",

@@ -442,12 +442,6 @@ static int check_train(struct options *o, struct err *e)
     }
     if (check_weights(o, e) || check_budgets(o, e) || check_ranks(o, e))
         return -1;
-    if (c->method == METHOD_FULL && c->quantize != QUANTIZE_NONE) {
-        err_set(e, ERR_USAGE,
-                "%s: quantize needs method lora: weights in few bits cannot be trained",
-                place_of(o, "quantize"));
-        return err_hint(e, "quantize: none, or method: lora");
-    }
     if (c->warmup_steps > c->steps)
         return err_set(e, ERR_USAGE, "%s: warmup_steps is %d, more than steps, %d",
                        place_of(o, "warmup_steps"), c->warmup_steps, c->steps);
