@@ -169,9 +169,9 @@ static int add_media(const struct shard *s, int record, const struct named *n,
 {
     const struct shard_record *r = &s->records[record];
     const struct shard_member *found[SHARD_MEMBERS_MAX];
-    int count = 0;
+    int count = 0, role = (int)SHARD_AUDIO + (int)kind;    /* in the order of the kinds */
     for (int i = 0; i < r->count; i++)
-        if (shard_role(r, &s->members[r->first + i]) == SHARD_AUDIO + kind)
+        if ((int)shard_role(r, &s->members[r->first + i]) == role)
             found[count++] = &s->members[r->first + i];
     if (count == 0)
         return 0;
