@@ -42,12 +42,26 @@ static void test_err__long_texts_are_cut(void **state)
     assert_int_equal(strlen(e.text), sizeof e.text - 1);
 }
 
+static void test_err__a_line_has_text_and_hint(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char line[ERR_LINE_SIZE];
+    (void)err_set(&e, ERR_DATA, "a clip of 40 s");
+    err_line(&e, line);
+    assert_string_equal(line, "a clip of 40 s");
+    (void)err_hint(&e, "cut it");
+    err_line(&e, line);
+    assert_string_equal(line, "a clip of 40 s (cut it)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_err__first_wins_and_context_goes_in_front),
         cmocka_unit_test(test_err__control_bytes_do_not_reach_the_terminal),
         cmocka_unit_test(test_err__long_texts_are_cut),
+        cmocka_unit_test(test_err__a_line_has_text_and_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,3 +51,10 @@ int err_hint(struct err *e, const char *fmt, ...)
     make_printable(e->hint);
     return -1;
 }
+
+void err_line(const struct err *e, char out[ERR_LINE_SIZE])
+{
+    _Static_assert(sizeof e->text + sizeof e->hint < ERR_LINE_SIZE, "both fit");
+    snprintf(out, ERR_LINE_SIZE, "%s%s%s%s", e->text, e->hint[0] ? " (" : "", e->hint,
+             e->hint[0] ? ")" : "");
+}

@@ -42,6 +42,10 @@ int err_in(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2,
 /* Say what to do about the failure in `e`, unless a hint is there already.  Always returns -1. */
 int err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* "text (hint)", or the text alone when there is no hint. */
+enum { ERR_LINE_SIZE = 1200 };
+void err_line(const struct err *e, char out[ERR_LINE_SIZE]);
+
 #define MUST_CHECK __attribute__((warn_unused_result))
 
 #endif

@@ -227,6 +227,13 @@ static void add_message(const struct record *r, const struct chat_message *m, st
     buf_add_char(out, '\n');
 }
 
+static void add_why(const struct err *why, struct buf *out)
+{
+    buf_printf(out, "  cannot be used: %s\n", why->text);
+    if (*why->hint)
+        buf_printf(out, "  hint: %s\n", why->hint);
+}
+
 static void add_text(const struct show *w, const struct walk_record *k, const struct record *r,
                      const struct sample *s, const struct err *why, struct buf *out)
 {
@@ -234,7 +241,8 @@ static void add_text(const struct show *w, const struct walk_record *k, const st
     if (k->id)
         buf_printf(out, ", id %s", k->id);
     if (!r) {
-        buf_printf(out, "\n  cannot be used: %s\n", why->text);
+        buf_add_char(out, '\n');
+        add_why(why, out);
         return;
     }
     if (r->language)
@@ -250,7 +258,7 @@ static void add_text(const struct show *w, const struct walk_record *k, const st
     for (int i = 0; i < r->message_count; i++)
         add_message(r, &r->messages[i], out);
     if (why->kind)
-        buf_printf(out, "  cannot be used: %s\n", why->text);
+        add_why(why, out);
     if (!s)
         return;
     buf_printf(out, "  tokens     %d, trained %d:\n  ", s->count, count_supervised(s));

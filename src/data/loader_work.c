@@ -296,11 +296,9 @@ static struct slot *next_sample(struct loader *l, int64_t *bytes)
 /* What is wrong with a record, and what to do; the caller frees. */
 static char *describe(const struct err *e)
 {
-    struct err whole = *e;
-    if (e->hint[0])
-        snprintf(whole.text, sizeof whole.text, "%.*s (%s)",
-                 (int)(sizeof e->text - sizeof e->hint) - 4, e->text, e->hint);
-    return xstrdup(whole.text);
+    char line[ERR_LINE_SIZE];
+    err_line(e, line);
+    return xstrdup(line);
 }
 
 /* Note what came of a sample; the mutex is locked. */

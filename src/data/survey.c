@@ -244,15 +244,17 @@ static char *reason(const char *where, const char *why)
 }
 
 static void add_bad(struct survey *s, const struct survey_bad *bad, const char *where,
-                    const char *id, const char *why)
+                    const char *id, const struct err *why)
 {
+    char line[ERR_LINE_SIZE];
+    err_line(why, line);
     *(bad->is_shard ? &s->lost_shards : &s->bad_records) += 1;
     if (s->bad_count == SURVEY_BAD_MAX)
         return;
     if ((size_t)s->bad_count == s->own->bad_capacity)
         s->bad = mem_grow(s->bad, &s->own->bad_capacity, sizeof *s->bad);
     s->bad[s->bad_count++] = (struct survey_bad){bad->number, bad->is_shard, xstrdup(where),
-                                                 id ? xstrdup(id) : NULL, reason(where, why)};
+                                                 id ? xstrdup(id) : NULL, reason(where, line)};
 }
 
 static void add_place(struct survey *s, int64_t number, const struct record_ref *ref)
@@ -302,7 +304,7 @@ static int visit(void *arg, const struct walk_record *w, struct err *e)
     if (w->id)
         add_key(&own->ids, id, w->number);
     if (mine.kind || !w->record)
-        add_bad(s, &(struct survey_bad){.number = w->number}, w->where, w->id, mine.text);
+        add_bad(s, &(struct survey_bad){.number = w->number}, w->where, w->id, &mine);
     else
         add_good(s, f, w->record, w->number);
     pthread_mutex_unlock(&own->mutex);
@@ -314,7 +316,7 @@ static void on_lost(void *arg, int64_t number, const char *shard, const struct e
 {
     struct survey *s = arg;
     pthread_mutex_lock(&s->own->mutex);
-    add_bad(s, &(struct survey_bad){.number = number, .is_shard = true}, shard, NULL, why->text);
+    add_bad(s, &(struct survey_bad){.number = number, .is_shard = true}, shard, NULL, why);
     pthread_mutex_unlock(&s->own->mutex);
 }
 

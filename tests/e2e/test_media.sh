@@ -35,6 +35,11 @@ says "a video: frames with their times" "(video 1 frame 3: 63 soft tokens" show 
 says "... and its sound" "(clip 2: 13 soft tokens" show -r door
 says "fewer frames" "tokens     105," show -r door --video-frames 1
 says "media in two turns" "(clip 2: 13 soft tokens" show -r turns
+tool make_shards long layout=jsonl shards=1 records=1 huge=40
+run "$attune" data show --model "$model" long/part-000000.jsonl
+check "a long clip is refused, and what to do" grep -q "hint: .long_audio: split" out
+says "or cut, and said" "(clip 1 piece 2: 281 soft tokens" \
+    "$attune" data show --model "$model" long/part-000000.jsonl --long-audio split
 run show -r asked --pictures pictures
 check "pictures as the model sees them" test -s pictures/2-1.png -a -s pictures/2-2.png
 run show --json -r both
