@@ -33,8 +33,12 @@ static inline void kit_open(struct kit *k)
     assert_int_equal(chat_format_init(&k->chat, "gemma4", NULL, k->tokenizer, &e), 0);
     k->picture = (struct picture_config){
         .patch = 16, .pool = 3, .tokens_max = 20, .frame_tokens_max = 6, .frames_max = 4};
-    k->format = (struct data_format){
-        .chat = &k->chat, .mel = k->mel, .picture = &k->picture, .pad_id = 0, .max_tokens = 500};
+    k->format = (struct data_format){.chat = &k->chat,
+                                     .mel = k->mel,
+                                     .picture = &k->picture,
+                                     .pad_id = 0,
+                                     .max_tokens = 500,
+                                     .has_keys = true};
     k->folder = testing_folder();
 }
 

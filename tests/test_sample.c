@@ -243,6 +243,11 @@ static void test_sample__of_an_image(void **state)
     assert_int_equal(s.blocks[0].index, 0);
     assert_int_equal(s.spans[0].count, 18);
     assert_int_equal(count_of(&s, kit.chat.image), 18);
+    struct data_format keyless = kit.format;
+    keyless.has_keys = false;
+    struct sample plain = make_good(&keyless, SEEN("red.png"));
+    assert_int_equal(plain.pictures[0].key, 0);
+    sample_release(&plain);
     int at = s.spans[0].start;
     assert_int_equal(s.tokens[at - 1], tokenizer_id(kit.tokenizer, "<|image>"));
     assert_int_equal(s.tokens[at + 18], tokenizer_id(kit.tokenizer, "<image|>"));

@@ -392,12 +392,10 @@ static int check_weights(const struct options *o, struct err *e)
     return err_hint(e, "give one number for each entry of train, in their order");
 }
 
-static bool is_budget(int n)
+/* 0 stands for the checkpoint's own. */
+static bool is_budget(int tokens)
 {
-    for (int i = 0; i < PICTURE_BUDGETS; i++)
-        if (n == picture_budgets[i])
-            return true;
-    return n == 0;
+    return tokens == 0 || picture_is_budget(tokens);
 }
 
 /* Numbers of which only some are right. */

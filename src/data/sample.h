@@ -28,6 +28,7 @@ struct data_format {
     int picture_side;                     /* patches a side that it has places for; 0: any number */
     bool splits_long_audio;               /* cut clips longer than the model takes (media/split.h);
                                              else they are bad */
+    bool has_keys;                        /* clips and pictures get keys (some ms for each) */
     enum sample_ablation ablation;        /* SAMPLE_WHOLE but for `eval --ablate` */
     int pad_id;
     int max_tokens;                       /* a longer record is bad; 0: no limit */
@@ -68,13 +69,13 @@ struct sample_clip {
     int frames;
     int soft_tokens;
     double audio_s;
-    uint64_t key;                         /* of the sound: a hash of the features */
+    uint64_t key;                         /* of the sound: a hash of the features; 0: unknown */
 };
 
 /* An image, or a frame of a video. */
 struct sample_picture {
     struct picture picture;
-    uint64_t key;                         /* a hash of the patches and their shape */
+    uint64_t key;                         /* a hash of the patches and their shape; 0 likewise */
 };
 
 /* What a block of soft tokens (a span) is made of. */

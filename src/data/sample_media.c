@@ -155,7 +155,8 @@ static int add_clip(struct making *g, const float *x, int64_t count, struct err 
         c.mel = xcalloc(numbers, sizeof *c.mel);
         mel_compute(mel, x, count, frames, c.mel);
         free(silence);
-        c.key = key_of((int32_t[]){frames, m->bins, 0}, c.mel, numbers * sizeof *c.mel);
+        if (g->f->has_keys)
+            c.key = key_of((int32_t[]){frames, m->bins, 0}, c.mel, numbers * sizeof *c.mel);
     }
     struct sample *s = g->s;
     s->clips = xrealloc(s->clips, ((size_t)s->clip_count + 1) * sizeof *s->clips);
@@ -247,7 +248,8 @@ static int add_picture(struct making *g, int tokens_max, const struct image *im,
     } else {
         if (g->f->ablation == SAMPLE_WITHOUT_IMAGE)
             memset(p.picture.patches, GREY, size);
-        p.key = key_of(shape, p.picture.patches, size);
+        if (g->f->has_keys)
+            p.key = key_of(shape, p.picture.patches, size);
     }
     struct sample *s = g->s;
     s->pictures = xrealloc(s->pictures, ((size_t)s->picture_count + 1) * sizeof *s->pictures);

@@ -131,6 +131,7 @@ static void open_cache(struct trainer *t)
     if (epoch > 0 && t->c->steps > epoch)
         t->cache = tower_cache_new(t->session.model, t->c->tower_cache);
     t->step.cache = t->cache;
+    t->format.has_keys = t->cache != NULL;
 }
 
 static int open_session(struct trainer *t, struct err *e)
