@@ -37,10 +37,12 @@ static int measure_clip(const struct mel *m, const char *path, struct result *r,
         return -1;
     r->decode_s += now() - start;
     r->seconds += (double)a.count / AUDIO_RATE;
-    int frames = mel_frames_valid(m, a.count), count = frames * mel_settings(m)->bins;
+    const struct mel_config *c = mel_settings(m);
+    int64_t heard = c->is_window && a.count > c->samples_max ? c->samples_max : a.count;
+    int frames = mel_frames_valid(m, heard), count = frames * c->bins;
     start = now();
     float *out = xcalloc((size_t)count + 1, sizeof *out);
-    mel_compute(m, a.samples, a.count, frames, out);
+    mel_compute(m, a.samples, heard, frames, out);
     r->mel_s += now() - start;
     for (int i = 0; i < count; i++) {
         r->mean += (double)out[i];

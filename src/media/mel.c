@@ -5,19 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "media/fft.h"
-
-enum {
-    CONFIG_BYTES_MAX = 4 << 20,
-    RAW_SAMPLES = 640,             /* of a frame of the encoder-free model, unless it says */
-    RAW_FRAMES_MAX = 750,          /* "audio_seq_length" of transformers' Gemma4UnifiedProcessor */
-};
-
-static const char TYPE_MEL[] = "Gemma4AudioFeatureExtractor";
-static const char TYPE_RAW[] = "Gemma4UnifiedAudioFeatureExtractor";
 
 /* A triangle: weights of the spectrum's bins first .. first + count - 1. */
 struct triangle {
@@ -33,227 +22,37 @@ struct mel {
     double *weights;               /* of all triangles */
 };
 
-/* --------------------------------------------------------------- settings -- */
-
-void mel_config_gemma4(struct mel_config *c)
-{
-    memset(c, 0, sizeof *c);
-    c->rate = 16000;
-    c->bins = 128;
-    c->frame = 320;
-    c->hop = 160;
-    c->fft = 512;
-    c->pad_left = 160;
-    c->pad_multiple = 128;
-    c->high_hz = 8000;
-    c->preemphasis_htk = true;
-    c->scale = 1;
-    c->floor = 1e-3;
-    c->floor_rule = MEL_FLOOR_ADDED;
-    c->validity = MEL_VALID_LAST;
-    c->samples_max = 480000;
-    c->subsample = 4;
-}
-
-/* The samples themselves, `bins` of them a frame. */
-static void config_raw(struct mel_config *c, int bins, int64_t frames_max)
-{
-    int rate = c->rate;
-    memset(c, 0, sizeof *c);
-    c->rate = rate;
-    c->bins = c->frame = c->hop = bins;
-    c->pad_multiple = 1;
-    c->scale = 1;
-    c->validity = MEL_VALID_FIRST;
-    c->is_raw = true;
-    c->samples_max = frames_max * bins;
-    c->subsample = 1;
-}
-
-/* Milliseconds to samples, rounded to even as Python's round(). */
-static int samples_of(double rate, double ms)
-{
-    double samples = nearbyint(rate * ms / 1000);
-    return samples >= 1 && samples <= FFT_MAX ? (int)samples : 0;
-}
-
-static int power_of_two_from(int n)
-{
-    int p = 1;
-    while (p < n)
-        p *= 2;
-    return p;
-}
-
-/* A list of M numbers, or null.  Returns whether it is there.  transformers writes it with the
- * two dimensions of size 1 that it adds for itself. */
-static bool read_bins(const json_t *o, const char *key, int bins, double *out, struct err *e)
-{
-    json_t *list = json_get_array(o, key, e);
-    if (!list)
-        return false;
-    while (json_array_size(list) == 1 && json_is_array(json_array_get(list, 0)))
-        list = json_array_get(list, 0);
-    if (json_array_size(list) != (size_t)bins) {
-        err_set(e, ERR_USAGE, "%s: found %zu numbers, expected %d", key, json_array_size(list),
-                bins);
-        return false;
-    }
-    for (int i = 0; i < bins; i++) {
-        json_t *v = json_array_get(list, (size_t)i);
-        out[i] = json_number_value(v);
-        if (!json_is_number(v) || !isfinite(out[i]))
-            err_set(e, ERR_USAGE, "%s[%d]: found %s, expected a number", key, i, json_kind_name(v));
-    }
-    return true;
-}
-
-static int check_config(const struct mel_config *c, struct err *e)
-{
-    if (c->bins < 1 || c->bins > MEL_BINS_MAX)
-        return err_set(e, ERR_USAGE, "feature_size: found %d, allowed are 1 to %d", c->bins,
-                       MEL_BINS_MAX);
-    if (c->is_raw)
-        return 0;
-    if (c->frame < 2 || c->hop < 1 || c->fft < 4 || c->fft > FFT_MAX)
-        return err_set(
-            e, ERR_USAGE,
-            "frame_length_ms, hop_length_ms: found %d and %d samples, allowed are 2 to %d",
-            c->frame, c->hop, FFT_MAX);
-    if (!(c->low_hz >= 0 && c->low_hz < c->high_hz))
-        return err_set(e, ERR_USAGE, "min_frequency, max_frequency: found %g to %g", c->low_hz,
-                       c->high_hz);
-    if (!(c->floor > 0))
-        return err_set(e, ERR_USAGE, "mel_floor: found %g, expected more than 0", c->floor);
-    for (int i = 0; c->has_deviation && i < c->bins; i++)
-        if (c->deviation[i] <= 0)
-            return err_set(e, ERR_USAGE, "per_bin_stddev[%d]: found %g, expected more than 0", i,
-                           c->deviation[i]);
-    return 0;
-}
-
-/* Gemma4UnifiedAudioFeatureExtractor; `file` is what its settings `o` stand in. */
-static int read_raw(struct mel_config *c, const json_t *o, const json_t *file, struct err *e)
-{
-    int known = c->is_raw ? c->bins : RAW_SAMPLES;
-    int64_t samples = json_get_int(o, "audio_samples_per_token", known, e);
-    int64_t frames_max = json_get_int(file, "audio_seq_length", RAW_FRAMES_MAX, e);
-    if (e->kind)
-        return -1;
-    if (samples < 1 || samples > MEL_BINS_MAX)
-        return err_set(e, ERR_USAGE, "audio_samples_per_token: found %lld, allowed are 1 to %d",
-                       (long long)samples, MEL_BINS_MAX);
-    if (frames_max < 1 || frames_max > INT32_MAX)
-        return err_set(e, ERR_USAGE, "audio_seq_length: found %lld, expected 1 or more",
-                       (long long)frames_max);
-    config_raw(c, (int)samples, frames_max);
-    return 0;
-}
-
-static int read_extractor(struct mel_config *c, const json_t *o, const json_t *file, struct err *e)
-{
-    const char *type =
-        json_get_str(o, "feature_extractor_type", c->is_raw ? TYPE_RAW : TYPE_MEL, e);
-    bool is_raw = type && strcmp(type, TYPE_RAW) == 0;
-    if (type && !is_raw && strcmp(type, TYPE_MEL) != 0)
-        return err_set(e, ERR_USAGE, "feature_extractor_type: \"%s\" is not supported", type);
-
-    c->rate = (int)json_get_int(o, "sampling_rate", c->rate, e);
-    if (!e->kind && c->rate != 16000)
-        return err_set(e, ERR_USAGE, "sampling_rate: found %d, expected 16000", c->rate);
-    if (is_raw)
-        return read_raw(c, o, file, e);
-    mel_config_gemma4(c);
-    c->bins = (int)json_get_int(o, "feature_size", c->bins, e);
-    c->frame = samples_of(c->rate, json_get_double(o, "frame_length_ms", 20, e));
-    c->hop = samples_of(c->rate, json_get_double(o, "hop_length_ms", 10, e));
-    c->pad_left = c->frame / 2;
-    c->fft = power_of_two_from(c->frame);
-    if (json_get_bool(o, "fft_overdrive", false, e))
-        c->fft *= 2;
-    c->low_hz = json_get_double(o, "min_frequency", c->low_hz, e);
-    c->high_hz = json_get_double(o, "max_frequency", c->high_hz, e);
-    c->preemphasis = json_get_double(o, "preemphasis", c->preemphasis, e);
-    c->preemphasis_htk = json_get_bool(o, "preemphasis_htk_flavor", c->preemphasis_htk, e);
-    c->scale = json_get_double(o, "input_scale_factor", c->scale, e);
-    c->floor = json_get_double(o, "mel_floor", c->floor, e);
-    if (json_get_double(o, "dither", 0, e) != 0)
-        return err_set(e, ERR_USAGE, "dither: only 0 is supported (noise is not reproducible)");
-    if (e->kind)
-        return -1;
-    if (check_config(c, e))
-        return -1;
-    c->has_mean = read_bins(o, "per_bin_mean", c->bins, c->mean, e);
-    c->has_deviation = read_bins(o, "per_bin_stddev", c->bins, c->deviation, e);
-    return e->kind ? -1 : check_config(c, e);
-}
-
-/* What the model itself says: encoder-free ones listen to the samples. */
-static int read_model_config(struct mel_config *c, const char *dir, struct err *e)
-{
-    char *path = path_join(dir, "config.json");
-    json_t *file = file_exists(path) ? json_read_file(path, CONFIG_BYTES_MAX, e) : NULL;
-    const char *type = file ? json_get_str(file, "model_type", "", e) : "";
-    if (type && strncmp(type, "gemma4_unified", 14) == 0) {
-        const json_t *audio = json_get_object(file, "audio_config", e);
-        int64_t samples =
-            audio ? json_get_int(audio, "audio_embed_dim", RAW_SAMPLES, e) : RAW_SAMPLES;
-        if (!e->kind && (samples < 1 || samples > MEL_BINS_MAX))
-            err_set(e, ERR_USAGE, "audio_config.audio_embed_dim: found %lld, allowed are 1 to %d",
-                    (long long)samples, MEL_BINS_MAX);
-        else
-            config_raw(c, (int)samples, RAW_FRAMES_MAX);
-    }
-    if (e->kind)
-        err_in(e, "%s", path);
-    json_decref(file);
-    free(path);
-    return e->kind ? -1 : 0;
-}
-
-int mel_config_read(struct mel_config *c, const char *dir, struct err *e)
-{
-    static const char *const names[] = {"processor_config.json", "preprocessor_config.json"};
-    mel_config_gemma4(c);
-    if (read_model_config(c, dir, e))
-        return -1;
-    for (int i = 0; i < 2; i++) {
-        char *path = path_join(dir, names[i]);
-        json_t *file = NULL;
-        const json_t *o = NULL;
-        if (file_exists(path) && (file = json_read_file(path, CONFIG_BYTES_MAX, e))) {
-            o = json_get_object(file, "feature_extractor", e);
-            if (!o && json_object_get(file, "feature_extractor_type"))
-                o = file;
-        }
-        if (o && !e->kind && read_extractor(c, o, file, e))
-            err_in(e, "%s", path);
-        json_decref(file);
-        free(path);
-        if (o || e->kind)
-            break;
-    }
-    return e->kind ? -1 : 0;
-}
-
 /* ----------------------------------------------------------------- tables -- */
 
-/* The mel scale of HTK. */
-static double mel_of(double hz)
+/* The mel scale of HTK: logarithmic. */
+static double htk_mel_of(double hz)
 {
     return 2595 * log10(1 + hz / 700);
 }
-static double hz_of(double mel)
+static double htk_hz_of(double mel)
 {
     return 700 * (pow(10, mel / 2595) - 1);
 }
 
-/* Triangle i rises from corner i to i + 1 and falls to i + 2, corners evenly spaced in mel.  The
- * narrowest lie between two bins of the spectrum and stay empty, as in the reference. */
+/* Slaney's: three mel every 200 Hz up to 1 kHz, from there 27 for each factor of 6.4. */
+static double slaney_mel_of(double hz)
+{
+    return hz < 1000 ? 3 * hz / 200 : 15 + log(hz / 1000) * 27 / log(6.4);
+}
+static double slaney_hz_of(double mel)
+{
+    return mel < 15 ? 200 * mel / 3 : 1000 * exp((mel - 15) * log(6.4) / 27);
+}
+
+/* Triangle i rises from corner i to i + 1 and falls to i + 2, corners evenly spaced in mel; of a
+ * window, their areas are 1.  The narrowest lie between two bins of the spectrum and stay empty,
+ * as in the reference. */
 static void make_triangles(struct mel *m)
 {
     const struct mel_config *c = &m->config;
     int spectrum = c->fft / 2 + 1;
+    double (*mel_of)(double) = c->is_window ? slaney_mel_of : htk_mel_of;
+    double (*hz_of)(double) = c->is_window ? slaney_hz_of : htk_hz_of;
     double low = mel_of(c->low_hz), step = (mel_of(c->high_hz) - low) / (c->bins + 1);
     m->triangles = xcalloc((size_t)c->bins, sizeof *m->triangles);
     m->weights = xcalloc((size_t)c->bins * (size_t)spectrum, sizeof *m->weights);
@@ -261,6 +60,7 @@ static void make_triangles(struct mel *m)
         struct triangle *t = &m->triangles[i];
         double left = hz_of(low + step * i), top = hz_of(low + step * (i + 1));
         double right = hz_of(low + step * (i + 2));
+        double height = c->is_window ? 2 / (right - left) : 1;
         t->weights = m->weights + (size_t)i * (size_t)spectrum;
         for (int k = 0; k < spectrum; k++) {
             double hz = (double)k * (c->rate / 2) / (spectrum - 1);
@@ -270,14 +70,14 @@ static void make_triangles(struct mel *m)
             if (t->count == 0)
                 t->first = k;
             t->count = k - t->first + 1;
-            t->weights[k - t->first] = weight;
+            t->weights[k - t->first] = weight * height;
         }
     }
 }
 
 struct mel *mel_new(const struct mel_config *c, struct err *e)
 {
-    if (check_config(c, e))
+    if (mel_config_check(c, e))
         return NULL;
     struct mel *m = xcalloc(1, sizeof *m);
     m->config = *c;
@@ -314,6 +114,10 @@ int mel_frames(const struct mel *m, int64_t samples)
     const struct mel_config *c = &m->config;
     if (c->is_raw)
         return samples <= 0 ? 0 : (int)((samples + c->bins - 1) / c->bins);
+    if (c->is_window) {
+        int64_t heard = samples < c->samples_max ? samples : c->samples_max;
+        return heard <= 0 ? 0 : (int)((heard + c->hop - 1) / c->hop);
+    }
     int64_t multiple = c->pad_multiple > 1 ? c->pad_multiple : 1;
     int64_t padded = (samples + multiple - 1) / multiple * multiple + c->pad_left;
     return padded < c->frame + 1 ? 0 : (int)((padded - c->frame - 1) / c->hop + 1);
@@ -324,6 +128,8 @@ int mel_frames_valid(const struct mel *m, int64_t samples)
     const struct mel_config *c = &m->config;
     if (c->is_raw)
         return mel_frames(m, samples);
+    if (c->is_window)
+        return samples <= 0 ? 0 : (int)(c->samples_max / c->hop);
     /* Frame i reaches from sample i * hop - pad_left over frame + 1 samples. */
     int64_t last = samples - 1 + c->pad_left - (c->validity == MEL_VALID_LAST ? c->frame : 0);
     int valid = last < 0 || samples <= 0 ? 0 : (int)(last / c->hop + 1);
@@ -381,6 +187,88 @@ static void mel_of_spectrum(const struct mel *m, const double *spectrum, float *
     }
 }
 
+/* ---------------------------------------------------------------- windows -- */
+
+/* Position `at` of a signal of n samples that is mirrored at its first and last. */
+static int64_t mirrored(int64_t at, int64_t n)
+{
+    if (n < 2)
+        return 0;
+    int64_t period = 2 * (n - 1);
+    at = (at % period + period) % period;
+    return at < n ? at : period - at;
+}
+
+/* Frame i of `samples` samples that zeros fill up to n, windowed.  Returns whether it holds
+ * anything but zeros. */
+static bool take_window_frame(const struct mel *m, const float *x, int64_t samples, int64_t n,
+                              int i, double *out)
+{
+    const struct mel_config *c = &m->config;
+    int64_t first = (int64_t)i * c->hop - c->frame / 2;
+    if (first >= samples && first + c->frame <= n)
+        return false;
+    bool holds = false;
+    if (first >= 0 && first + c->frame <= samples) {
+        for (int k = 0; k < c->frame; k++) {
+            out[k] = (double)x[first + k] * (double)m->window[k];
+            holds |= out[k] != 0;
+        }
+        return holds;
+    }
+    for (int k = 0; k < c->frame; k++) {
+        int64_t at = mirrored(first + k, n);
+        out[k] = at < samples ? (double)x[at] * (double)m->window[k] : 0;
+        holds |= out[k] != 0;
+    }
+    return holds;
+}
+
+/* The logarithms of a frame; returns the greatest. */
+static float log_of_spectrum(const struct mel *m, const double *spectrum, float *out)
+{
+    const struct mel_config *c = &m->config;
+    float greatest = -INFINITY;
+    for (int i = 0; i < c->bins; i++) {
+        const struct triangle *t = &m->triangles[i];
+        double sum = 0;
+        for (int k = 0; k < t->count; k++)
+            sum += t->weights[k] * spectrum[t->first + k];
+        out[i] = log10f((float)fmax(sum, c->floor));
+        greatest = fmaxf(greatest, out[i]);
+    }
+    return greatest;
+}
+
+/* Whisper's features. */
+static void compute_window(const struct mel *m, const float *x, int64_t samples, int frames,
+                           float *out)
+{
+    const struct mel_config *c = &m->config;
+    size_t fft = (size_t)c->fft, bins = (size_t)c->bins, count = (size_t)frames * bins;
+    int64_t filled = (int64_t)frames * c->hop, n = samples > filled ? samples : filled;
+    double *signal = xcalloc(4 * fft + 1, sizeof *signal);
+    double *spectrum = signal + fft, *work = spectrum + fft / 2 + 1;
+    float silence = log10f((float)c->floor), greatest = -INFINITY;
+    for (int i = 0; i < frames; i++) {
+        float *row = out + (size_t)i * bins;
+        if (take_window_frame(m, x, samples, n, i, signal)) {
+            fft_powers(m->fft, signal, spectrum, work);
+            greatest = fmaxf(greatest, log_of_spectrum(m, spectrum, row));
+        } else {
+            for (size_t k = 0; k < bins; k++)
+                row[k] = silence;
+            greatest = fmaxf(greatest, silence);
+        }
+    }
+    float least = greatest - 8;
+    for (size_t k = 0; k < count; k++)
+        out[k] = ((out[k] > least ? out[k] : least) + 4) / 4;
+    free(signal);
+}
+
+/* ---------------------------------------------------------------- features -- */
+
 static void copy_frames(const struct mel *m, const float *x, int64_t samples, int frames,
                         float *out)
 {
@@ -394,6 +282,10 @@ void mel_compute(const struct mel *m, const float *x, int64_t samples, int frame
     const struct mel_config *c = &m->config;
     if (c->is_raw) {
         copy_frames(m, x, samples, frames, out);
+        return;
+    }
+    if (c->is_window) {
+        compute_window(m, x, samples, frames, out);
         return;
     }
     size_t n = (size_t)c->fft;
