@@ -3,10 +3,11 @@
 
     python bench/tokenizer.py BENCH_TOKENIZER [TOKENIZER.json TEXT.txt]
 
-BENCH_TOKENIZER is bench/bench_tokenizer.c, built by `make bench`.  Without files a tokenizer of Gemma's
-size (262,144 pieces, every merge) and two megabytes of text are made up: words of English letter statistics,
-Zipf-distributed.  Prints one line for loading, one for encoding the text whole, one for encoding it
-line by line, each with the ratio of the two.  Different ids make the exit code 1.
+BENCH_TOKENIZER is bench/bench_tokenizer.c, built by `make bench`.  Without files two tokenizers, of Gemma's
+size (262,144 pieces, every merge) and of Whisper's (50,257 pieces of bytes), and two megabytes of text are
+made up: words of English letter statistics, Zipf-distributed.  Prints one line for loading, one for
+encoding the text whole, one for encoding it line by line, each with the ratio of the two.  Different
+ids make the exit code 1.
 """
 import itertools
 import json
@@ -20,7 +21,7 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-from tokenizers import Tokenizer  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
 SYLLABLES = [a + b + c for a in ["", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t",
                                  "st", "tr", "th", "w"]
@@ -87,6 +88,17 @@ def make_tokenizer(rng, words, path, pieces=262144):
     return len(vocab), len(merges)
 
 
+def make_byte_tokenizer(text, path, pieces=50257):
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    t.train_from_iterator([text], trainers.BpeTrainer(
+        vocab_size=pieces, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False))
+    t.save(path)
+    return t.get_vocab_size()
+
+
 def best_of(count, fn):
     times = []
     for _ in range(count):
@@ -96,37 +108,44 @@ def best_of(count, fn):
     return min(times), result
 
 
+def compare(program, path, text_path):
+    text = open(text_path, encoding="utf-8", newline="").read()
+    lines = text.split("\n")
+    megabytes = len(text.encode()) / 1e6
+
+    load_s, t = best_of(1, lambda: Tokenizer.from_file(path))
+    whole_s, e = best_of(2, lambda: t.encode(text, add_special_tokens=False))
+    lines_s, _ = best_of(2, lambda: [t.encode(s, add_special_tokens=False) for s in lines])
+    ours = json.loads(subprocess.run([program, path, text_path], check=True,
+                                     capture_output=True, text=True).stdout)
+    checksum = 0
+    for i in e.ids:
+        checksum = (checksum * 31 + i) & 0xffffffff
+    if (ours["ids"], ours["hash"]) != (len(e.ids), checksum):
+        sys.exit("ids differ: found %d, expected %d" % (ours["ids"], len(e.ids)))
+    rows = [("load", load_s, ours["load_s"]), ("encode whole", whole_s, ours["whole_s"]),
+            ("encode lines", lines_s, ours["lines_s"])]
+    for name, theirs_s, ours_s in rows:
+        rate = "" if name == "load" else " %6.1f MB/s" % (megabytes / ours_s)
+        print("%-14s tokenizers %7.3f s   attune %7.3f s%s   ratio %5.1f" %
+              (name, theirs_s, ours_s, rate, theirs_s / ours_s))
+
+
 def main():
     program = sys.argv[1]
+    if len(sys.argv) > 3:
+        compare(program, *sys.argv[2:4])
+        return
     with tempfile.TemporaryDirectory() as folder:
-        if len(sys.argv) > 3:
-            path, text_path = sys.argv[2:4]
-        else:
-            rng = random.Random(8)
-            words = make_words(rng, 60000)
-            path, text_path = os.path.join(folder, "tokenizer.json"), os.path.join(folder, "text")
-            print("tokenizer      %d pieces, %d merges" % make_tokenizer(rng, words[:30000], path))
-            open(text_path, "w", encoding="utf-8").write(make_text(rng, words, 2 << 20))
-        text = open(text_path, encoding="utf-8", newline="").read()
-        lines = text.split("\n")
-        megabytes = len(text.encode()) / 1e6
-
-        load_s, t = best_of(1, lambda: Tokenizer.from_file(path))
-        whole_s, e = best_of(2, lambda: t.encode(text, add_special_tokens=False))
-        lines_s, _ = best_of(2, lambda: [t.encode(s, add_special_tokens=False) for s in lines])
-        ours = json.loads(subprocess.run([program, path, text_path], check=True,
-                                         capture_output=True, text=True).stdout)
-        checksum = 0
-        for i in e.ids:
-            checksum = (checksum * 31 + i) & 0xffffffff
-        if (ours["ids"], ours["hash"]) != (len(e.ids), checksum):
-            sys.exit("ids differ: found %d, expected %d" % (ours["ids"], len(e.ids)))
-        rows = [("load", load_s, ours["load_s"]), ("encode whole", whole_s, ours["whole_s"]),
-                ("encode lines", lines_s, ours["lines_s"])]
-        for name, theirs_s, ours_s in rows:
-            rate = "" if name == "load" else " %6.1f MB/s" % (megabytes / ours_s)
-            print("%-14s tokenizers %7.3f s   attune %7.3f s%s   ratio %5.1f" %
-                  (name, theirs_s, ours_s, rate, theirs_s / ours_s))
+        rng = random.Random(8)
+        words = make_words(rng, 60000)
+        path, text_path = os.path.join(folder, "tokenizer.json"), os.path.join(folder, "text")
+        print("tokenizer      %d pieces, %d merges" % make_tokenizer(rng, words[:30000], path))
+        text = make_text(rng, words, 2 << 20)
+        open(text_path, "w", encoding="utf-8").write(text)
+        compare(program, path, text_path)
+        print("tokenizer      %d pieces of bytes" % make_byte_tokenizer(text, path))
+        compare(program, path, text_path)
 
 
 if __name__ == "__main__":

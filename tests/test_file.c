@@ -4,6 +4,7 @@
  * through; the kill loop ends the process there instead.  Each time the file must be the old one
  * or the new one, whole. */
 #include "base/file.h"
+#include "base/mem.h"
 #include "testing.h"
 
 #include <errno.h>
@@ -327,6 +328,10 @@ static void test_file__append_size_rename_remove(void **state)
     assert_true(file_exists(to));
     assert_false(file_is_dir(to));
     assert_true(file_is_dir(folder));
+    char *again = xasprintf("%s/./", folder);
+    assert_true(file_is_same(folder, again));
+    assert_false(file_is_same(folder, to));
+    free(again);
     assert_int_equal(file_remove(to, &e), 0);
     assert_int_equal(file_remove(to, &e), 0);
     assert_int_equal(file_size(to, &size, &e), -1);

@@ -1,5 +1,5 @@
-/* test_tokenizer.c - ids and texts as the `tokenizers` library gives them, for five tokenizers and
- * three thousand strings (tests/fixtures/tokenizer.py), and what a damaged file says. */
+/* test_tokenizer.c - ids and texts as the `tokenizers` library gives them, for nine tokenizers and
+ * thousands of strings (tests/fixtures/tokenizer.py), and what a damaged file says. */
 #include "testing.h"
 
 #include "base/buf.h"
@@ -9,9 +9,25 @@
 #include "base/utf8.h"
 #include "text/tokenizer.h"
 
+#include <pthread.h>
+
 #define DATA "tests/data/text/"
 
-static const char *const names[] = {"gemma", "wide", "added", "unfused", "vanish"};
+/* The tokenizers, and the files of strings that each was tried on. */
+static const struct {
+    const char *name;
+    const char *strings[2];
+} fixtures[] = {
+    {"gemma", {"strings"}},
+    {"wide", {"strings"}},
+    {"added", {"strings"}},
+    {"unfused", {"strings"}},
+    {"vanish", {"strings"}},
+    {"bytes", {"byte_strings", "strings"}},
+    {"bytes_prefix", {"byte_strings"}},
+    {"bytes_split", {"byte_strings"}},
+    {"bytes_split_prefix", {"byte_strings"}},
+};
 
 /* ---------------------------------------------------------------- helpers -- */
 
@@ -43,30 +59,37 @@ struct strings {
     size_t count;
 };
 
-static struct strings load_strings(void)
+/* `times` times the text of `unit`. */
+static void add_string(struct strings *s, const json_t *unit, size_t times)
 {
-    json_t *all = load(DATA "strings.json");
-    json_t *list = json_object_get(all, "strings"), *runs = json_object_get(all, "runs");
-    size_t plain = json_array_size(list);
-    struct strings s = {.count = plain + json_array_size(runs)};
-    s.text = xcalloc(s.count, sizeof *s.text);
-    s.size = xcalloc(s.count, sizeof *s.size);
+    size_t size = json_string_length(unit), i = s->count++;
 
-    for (size_t i = 0; i < plain; i++) {
-        json_t *v = json_array_get(list, i);
-        s.size[i] = json_string_length(v);
-        s.text[i] = xmemdup(json_string_value(v), s.size[i]);
+    s->text = xreallocarray(s->text, s->count, sizeof *s->text);
+    s->size = xreallocarray(s->size, s->count, sizeof *s->size);
+    s->size[i] = size * times;
+    s->text[i] = xmalloc(s->size[i]);
+    for (size_t k = 0; k < times; k++)
+        memcpy(s->text[i] + k * size, json_string_value(unit), size);
+}
+
+static struct strings load_strings(const char *const *files, size_t count)
+{
+    struct strings s = {0};
+
+    for (size_t i = 0; i < count && files[i]; i++) {
+        char path[200];
+        snprintf(path, sizeof path, DATA "%s.json", files[i]);
+        json_t *all = load(path);
+        json_t *list = json_object_get(all, "strings"), *runs = json_object_get(all, "runs");
+        for (size_t k = 0; k < json_array_size(list); k++)
+            add_string(&s, json_array_get(list, k), 1);
+        for (size_t k = 0; k < json_array_size(runs); k++) {
+            json_t *run = json_array_get(runs, k);
+            add_string(&s, json_array_get(run, 0),
+                       (size_t)json_integer_value(json_array_get(run, 1)));
+        }
+        json_decref(all);
     }
-    for (size_t i = plain; i < s.count; i++) {
-        json_t *run = json_array_get(runs, i - plain), *unit = json_array_get(run, 0);
-        size_t size = json_string_length(unit);
-        size_t times = (size_t)json_integer_value(json_array_get(run, 1));
-        s.size[i] = size * times;
-        s.text[i] = xmalloc(s.size[i]);
-        for (size_t k = 0; k < times; k++)
-            memcpy(s.text[i] + k * size, json_string_value(unit), size);
-    }
-    json_decref(all);
     return s;
 }
 
@@ -153,22 +176,51 @@ static void compare_string(const char *name, const struct tokenizer *t, const js
 static void test_tokenizer__equals_reference(void **state)
 {
     (void)state;
-    struct strings s = load_strings();
 
-    assert_true(s.count > 2500);
-    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+    for (size_t n = 0; n < sizeof fixtures / sizeof *fixtures; n++) {
         char path[200];
-        snprintf(path, sizeof path, DATA "%s.expected.json", names[n]);
+        snprintf(path, sizeof path, DATA "%s.expected.json", fixtures[n].name);
         json_t *expected = load(path);
-        struct tokenizer *t = open_fixture(names[n]);
+        struct strings s = load_strings(fixtures[n].strings, 2);
+        struct tokenizer *t = open_fixture(fixtures[n].name);
+        assert_true(s.count > 2000);
         assert_int_equal(tokenizer_vocab_size(t),
                          json_integer_value(json_object_get(expected, "vocab_size")));
         for (size_t i = 0; i < s.count; i++)
-            compare_string(names[n], t, expected, &s, i);
+            compare_string(fixtures[n].name, t, expected, &s, i);
         tokenizer_free(t);
         json_decref(expected);
+        strings_release(&s);
     }
-    strings_release(&s);
+}
+
+/* Byte-level ids in any order, whose bytes are mostly no UTF-8. */
+static void test_tokenizer__repairs_broken_characters(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    json_t *expected = load(DATA "bytes.expected.json");
+    json_t *cuts = json_object_get(expected, "cuts");
+    struct tokenizer *t = open_fixture("bytes");
+    struct buf text;
+
+    assert_true(json_array_size(cuts) > 1000);
+    buf_init(&text, 1 << 16);
+    for (size_t i = 0; i < json_array_size(cuts); i++) {
+        json_t *cut = json_array_get(cuts, i);
+        int32_t ids[16];
+        size_t count = json_array_size(cut);
+        assert_true(count <= 16);
+        for (size_t k = 0; k < count; k++)
+            ids[k] = (int32_t)json_integer_value(json_array_get(cut, k));
+        buf_clear(&text);
+        assert_int_equal(tokenizer_decode(t, ids, count, false, &text, &e), 0);
+        if (!is_hash(expected, "cut_texts", i, hash_text(&text)))
+            fail_msg("cut %zu: found '%s'", i, text.data);
+    }
+    buf_release(&text);
+    tokenizer_free(t);
+    json_decref(expected);
 }
 
 /* A second pass finds the words that the first has learned to be whole pieces. */
@@ -176,7 +228,7 @@ static void test_tokenizer__repeats_itself(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct strings s = load_strings();
+    struct strings s = load_strings((const char *const[]){"strings"}, 1);
     struct tokenizer *t = open_fixture("gemma");
     struct ids first = IDS_INIT, second = IDS_INIT;
 
@@ -193,6 +245,50 @@ static void test_tokenizer__repeats_itself(void **state)
 }
 
 /* ------------------------------------------------------------- properties -- */
+
+/* One of several threads with one tokenizer. */
+struct worker {
+    const struct tokenizer *t;
+    const struct strings *strings;
+    struct ids ids;
+};
+
+static void *encode_all(void *arg)
+{
+    struct worker *w = arg;
+    struct err e = {0};
+
+    for (size_t i = 0; i < w->strings->count && !e.kind; i++)
+        (void)!tokenizer_encode(w->t, w->strings->text[i], w->strings->size[i], &w->ids, &e);
+    return NULL;
+}
+
+static void test_tokenizer__serves_threads(void **state)
+{
+    (void)state;
+    enum { THREADS = 3 };
+    struct strings s = load_strings((const char *const[]){"byte_strings"}, 1);
+    struct tokenizer *t = open_fixture("bytes");
+    struct worker workers[THREADS];
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.t = t, .strings = &s};
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_all, &workers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(workers[0].ids.count > 50000);
+    for (int i = 1; i < THREADS; i++) {
+        assert_int_equal(workers[i].ids.count, workers[0].ids.count);
+        assert_memory_equal(workers[i].ids.at, workers[0].ids.at,
+                            (size_t)workers[0].ids.count * sizeof(int32_t));
+    }
+    for (int i = 0; i < THREADS; i++)
+        ids_release(&workers[i].ids);
+    tokenizer_free(t);
+    strings_release(&s);
+}
 
 static uint32_t next_random(uint64_t *state)
 {
@@ -220,7 +316,8 @@ static void test_tokenizer__round_trip(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct tokenizer *t = open_fixture("gemma"), *wide = open_fixture("wide");
+    struct tokenizer *tokenizers[] = {open_fixture("gemma"), open_fixture("wide"),
+                                      open_fixture("bytes"), open_fixture("bytes_split")};
     struct ids ids = IDS_INIT;
     uint64_t seed = 1;
     struct buf text;
@@ -229,7 +326,7 @@ static void test_tokenizer__round_trip(void **state)
     buf_init(&text, sizeof in);
     for (int i = 0; i < 20000; i++) {
         size_t size = random_text(&seed, in);
-        const struct tokenizer *used = i % 2 ? t : wide;
+        const struct tokenizer *used = tokenizers[i % 4];
         ids_clear(&ids);
         buf_clear(&text);
         assert_int_equal(tokenizer_encode(used, in, size, &ids, &e), 0);
@@ -239,17 +336,16 @@ static void test_tokenizer__round_trip(void **state)
     }
     buf_release(&text);
     ids_release(&ids);
-    tokenizer_free(t);
-    tokenizer_free(wide);
+    for (int i = 0; i < 4; i++)
+        tokenizer_free(tokenizers[i]);
 }
 
 /* The text up to the end of an id is the text of the ids so far, unless it ends inside a
  * character that is written as bytes. */
-static void test_tokenizer__ends_are_offsets(void **state)
+static void check_ends(const char *name)
 {
-    (void)state;
     struct err e = {0};
-    struct tokenizer *t = open_fixture("gemma");
+    struct tokenizer *t = open_fixture(name);
     struct ids ids = IDS_INIT, ends = IDS_INIT;
     uint64_t seed = 2;
     struct buf text;
@@ -279,6 +375,48 @@ static void test_tokenizer__ends_are_offsets(void **state)
     ids_release(&ids);
     ids_release(&ends);
     tokenizer_free(t);
+}
+
+static void test_tokenizer__ends_are_offsets(void **state)
+{
+    (void)state;
+    check_ends("gemma");
+    check_ends("bytes");
+    check_ends("bytes_split");
+}
+
+/* A space that is put in front is not in the text. */
+static void test_tokenizer__ends_without_the_space_in_front(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bytes_prefix", "bytes_split_prefix"};
+    static const char text[] = "x\xc3\xa9 the river<R>  and\n\n1";
+    struct err e = {0};
+
+    for (int n = 0; n < 2; n++) {
+        struct tokenizer *t = open_fixture(names[n]);
+        struct ids ids = IDS_INIT, ends = IDS_INIT;
+        struct buf piece;
+        buf_init(&piece, 100);
+        assert_int_equal(tokenizer_encode_ends(t, text, sizeof text - 1, &ids, &ends, &e), 0);
+        assert_int_equal(ids.count, ends.count);
+        assert_int_equal(ends.at[ends.count - 1], sizeof text - 1);
+        for (int i = 0; i < ids.count; i++) {
+            int32_t start = i > 0 ? ends.at[i - 1] : 0, size = ends.at[i] - start;
+            buf_clear(&piece);
+            assert_int_equal(tokenizer_decode(t, &ids.at[i], 1, false, &piece, &e), 0);
+            size_t front = piece.size - (size_t)size;
+            assert_true(size >= 0 && (front == 0 || (front == 1 && piece.data[0] == ' ') ||
+                                      strcmp(piece.data, "\xef\xbf\xbd") == 0 ||
+                                      tokenizer_is_special(t, ids.at[i])));
+            if (strcmp(piece.data, "\xef\xbf\xbd") != 0 && front < 2)
+                assert_memory_equal(piece.data + front, text + start, (size_t)size);
+        }
+        buf_release(&piece);
+        ids_release(&ids);
+        ids_release(&ends);
+        tokenizer_free(t);
+    }
 }
 
 static void test_tokenizer__pieces(void **state)
@@ -347,17 +485,60 @@ static void test_tokenizer__refuses_bad_text(void **state)
 
 /* The smallest tokenizer there is, in parts. */
 #define MODEL(rest) "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}," rest "}"
+#define SPLIT(pattern, behavior)                                                                   \
+    "{\"type\":\"Split\",\"pattern\":{" pattern "},\"behavior\":\"" behavior "\",\"invert\":"      \
+    "false}"
 #define MERGES "\"merges\":[[\"a\",\"b\"]]"
 #define ADDED(id, content) "\"added_tokens\":[{\"id\":" id ",\"content\":\"" content "\"}],"
+
+struct bad_file {
+    const char *json;
+    enum err_kind kind;
+    const char *text;
+};
+
+static void check_refused(const struct bad_file *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct err e = {0};
+        assert_null(tokenizer_parse(files[i].json, strlen(files[i].json), "t.json", &e));
+        assert_err(e, files[i].kind, files[i].text);
+        assert_non_null(strstr(e.text, "t.json"));
+    }
+}
+
+static void test_tokenizer__refuses_bad_words(void **state)
+{
+    (void)state;
+    static const struct bad_file files[] = {
+        {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(MERGES) "}", ERR_USAGE,
+         "pre_tokenizer: a step 'Whitespace' is not known"},
+        {"{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"trim\":true}," MODEL(MERGES) "}", ERR_USAGE,
+         "ByteLevel: option 'trim'"},
+        {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
+         "{\"type\":\"ByteLevel\"}]}," MODEL(MERGES) "}",
+         ERR_USAGE, "a step behind ByteLevel, 'ByteLevel'"},
+        {"{\"pre_tokenizer\":" SPLIT("\"Regex\":\"a\"", "Isolated") "," MODEL(MERGES) "}",
+         ERR_USAGE, "a split by a regular expression without 'ByteLevel'"},
+        {"{\"pre_tokenizer\":" SPLIT("\"Regex\":\"a\"", "Removed") "," MODEL(MERGES) "}", ERR_USAGE,
+         "a split with the behavior 'Removed'"},
+        {"{\"pre_tokenizer\":" SPLIT("\"Regex\":\"(\"", "Isolated") "," MODEL(MERGES) "}", ERR_DATA,
+         "pre_tokenizer: a regular expression is damaged"},
+        {"{\"pre_tokenizer\":" SPLIT("\"Regex\":\"^a\"", "Isolated") "," MODEL(MERGES) "}",
+         ERR_USAGE, "'^' in a regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"ByteLevel\"}," MODEL(MERGES ",\"unk_token\":\"<u>\"") "}",
+         ERR_DATA, "unknown piece '<u>'"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":"
+         "\"MergedWithPrevious\",\"invert\":false}," MODEL(MERGES) "}",
+         ERR_USAGE, "splits the normalised text"},
+    };
+    check_refused(files, sizeof files / sizeof *files);
+}
 
 static void test_tokenizer__refuses_bad_files(void **state)
 {
     (void)state;
-    static const struct {
-        const char *json;
-        enum err_kind kind;
-        const char *text;
-    } cases[] = {
+    static const struct bad_file files[] = {
         {"{", ERR_DATA, "t.json:1:"},
         {"[]", ERR_DATA, "expected an object, found an array"},
         {"{}", ERR_DATA, "model: expected an object, found nothing"},
@@ -397,24 +578,13 @@ static void test_tokenizer__refuses_bad_files(void **state)
         {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"b\"}"
          "," MODEL(MERGES) "}",
          ERR_DATA, "normalizer: a pattern"},
-        {"{\"pre_tokenizer\":{\"type\":\"ByteLevel\"}," MODEL(MERGES) "}", ERR_USAGE,
-         "pre_tokenizer 'ByteLevel' is not known"},
-        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":"
-         "\"MergedWithPrevious\",\"invert\":false}," MODEL(MERGES) "}",
-         ERR_USAGE, "splits the normalised text"},
         {"{\"decoder\":{\"type\":\"WordPiece\"}," MODEL(MERGES) "}", ERR_USAGE,
          "decoder 'WordPiece' is not known"},
         {"{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":"
          "\"ByteFallback\"}]}," MODEL(MERGES) "}",
          ERR_USAGE, "decoder 'ByteFallback'"},
     };
-
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct err e = {0};
-        assert_null(tokenizer_parse(cases[i].json, strlen(cases[i].json), "t.json", &e));
-        assert_err(e, cases[i].kind, cases[i].text);
-        assert_non_null(strstr(e.text, "t.json"));
-    }
+    check_refused(files, sizeof files / sizeof *files);
 }
 
 static void test_tokenizer__missing_file(void **state)
@@ -462,11 +632,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenizer__equals_reference),
+        cmocka_unit_test(test_tokenizer__repairs_broken_characters),
         cmocka_unit_test(test_tokenizer__repeats_itself),
+        cmocka_unit_test(test_tokenizer__serves_threads),
         cmocka_unit_test(test_tokenizer__round_trip),
         cmocka_unit_test(test_tokenizer__ends_are_offsets),
+        cmocka_unit_test(test_tokenizer__ends_without_the_space_in_front),
         cmocka_unit_test(test_tokenizer__pieces),
         cmocka_unit_test(test_tokenizer__refuses_bad_text),
+        cmocka_unit_test(test_tokenizer__refuses_bad_words),
         cmocka_unit_test(test_tokenizer__refuses_bad_files),
         cmocka_unit_test(test_tokenizer__missing_file),
         cmocka_unit_test(test_tokenizer__damaged_files),

@@ -63,6 +63,7 @@ MUST_CHECK int file_append(const char *path, const void *data, size_t size, stru
 
 bool file_exists(const char *path);          /* anything by that name */
 bool file_is_dir(const char *path);
+bool file_is_same(const char *a, const char *b);   /* two names of one thing that is there */
 MUST_CHECK int file_size(const char *path, uint64_t *size, struct err *e);
 
 /* Remove a file; one that is not there is fine. */

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "text/chat_whisper.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -58,11 +59,12 @@ static const struct {
     const char *model_type;
     enum chat_family family;
 } families[] = {
-    {"gemma4", CHAT_GEMMA4},
-    {"gemma4_text", CHAT_GEMMA4},
-    {"gemma4_unified", CHAT_GEMMA4},
-    {"gemma4_unified_text", CHAT_GEMMA4},
+    {"gemma4", CHAT_GEMMA4},         {"gemma4_text", CHAT_GEMMA4},
+    {"gemma4_unified", CHAT_GEMMA4}, {"gemma4_unified_text", CHAT_GEMMA4},
+    {"whisper", CHAT_WHISPER},
 };
+
+enum { WHISPER_POSITIONS = 448 };        /* of the decoder of every published model */
 
 static int find_token(const struct tokenizer *t, const char *piece, bool is_needed, int32_t *id,
                       struct err *e)
@@ -107,6 +109,10 @@ int chat_format_init(struct chat_format *f, const char *model_type, const char *
         return err_set(e, ERR_USAGE, "no chat format is known for the model type '%.80s'",
                        model_type);
     f->family = families[i].family;
+    if (f->family == CHAT_WHISPER) {
+        f->bos = f->eos = f->turn_end = f->audio = f->image = f->video = -1;
+        return whisper_format_init(&f->whisper, t, tokenizer_vocab_size(t), WHISPER_POSITIONS, e);
+    }
     if (find_token(t, "<bos>", true, &f->bos, e) || find_token(t, "<eos>", false, &f->eos, e) ||
         find_token(t, "<turn|>", true, &f->turn_end, e) ||
         find_token(t, "<|turn>", true, &(int32_t){0}, e) ||
@@ -154,6 +160,20 @@ static char *find_template(const char *dir, struct err *e)
     return text;
 }
 
+/* The format of a model whose conversations are written by a template. */
+static int open_template(struct chat_format *f, const char *dir, const char *model_type,
+                         const json_t *config, const struct tokenizer *t, struct err *e)
+{
+    char *text = find_template(dir, e);
+    int64_t video = json_get_int(config, "video_token_id", -1, e);
+    int rc = e->kind ? -1 : chat_format_init(f, model_type, text, t, e);
+
+    if (!rc && !f->spells_video && video >= 0 && video < TOKENIZER_VOCAB_MAX)
+        f->video = (int32_t)video;
+    free(text);
+    return rc ? err_in(e, "%s", dir) : 0;
+}
+
 int chat_format_open(struct chat_format *f, const char *dir, const struct tokenizer *t,
                      struct err *e)
 {
@@ -162,16 +182,12 @@ int chat_format_open(struct chat_format *f, const char *dir, const struct tokeni
     const char *model_type = config ? json_need_str(config, "model_type", e) : NULL;
     int rc = -1;
 
-    if (model_type) {
-        char *text = find_template(dir, e);
-        int64_t video = json_get_int(config, "video_token_id", -1, e);
-        if (!e->kind)
-            rc = chat_format_init(f, model_type, text, t, e);
-        if (!rc && !f->spells_video && video >= 0 && video < TOKENIZER_VOCAB_MAX)
-            f->video = (int32_t)video;
-        if (rc)
-            err_in(e, "%s", dir);
-        free(text);
+    if (model_type && strcmp(model_type, "whisper") == 0) {
+        rc = chat_format_init(f, model_type, NULL, t, e)
+                 ? err_in(e, "%s", dir)
+                 : whisper_format_open(&f->whisper, dir, t, e);
+    } else if (model_type) {
+        rc = open_template(f, dir, model_type, config, t, e);
     } else if (config) {
         err_in(e, "%s", path);
     }
@@ -182,10 +198,11 @@ int chat_format_open(struct chat_format *f, const char *dir, const struct tokeni
 
 int chat_stop_ids(const struct chat_format *f, int32_t *out, int max)
 {
+    int32_t end = f->family == CHAT_WHISPER ? f->whisper.end : f->turn_end;
     int count = 0;
 
     if (count < max)
-        out[count++] = f->turn_end;
+        out[count++] = end;
     if (count < max && f->eos >= 0)
         out[count++] = f->eos;
     return count;
@@ -488,16 +505,14 @@ static int find_spans(const struct writer *w, const struct ids *ends, struct cha
     return 0;
 }
 
-int chat_render(const struct chat_format *f, const struct chat_request *request,
-                struct chat_rendered *out, struct err *e)
+/* Write the conversation out, encode it, and carry over what belongs to which bytes. */
+static int render_template(const struct chat_format *f, const struct chat_request *request,
+                           struct chat_rendered *out, struct err *e)
 {
     struct writer w = {.f = f};
     struct ids ends = IDS_INIT;
     int rc = -1;
 
-    *out = (struct chat_rendered){0};
-    if (request->message_count < 1)
-        return err_set(e, ERR_DATA, "the conversation has no message");
     buf_init(&w.text, TOKENIZER_TEXT_MAX);
     w.is_used = xcalloc((size_t)request->media_count + 1, sizeof *w.is_used);
 
@@ -507,8 +522,6 @@ int chat_render(const struct chat_format *f, const struct chat_request *request,
         mark_supervised(&w.supervised, &ends, out->supervised);
         rc = find_spans(&w, &ends, out, e);
     }
-    if (rc)
-        chat_rendered_release(out);
     ids_release(&ends);
     buf_release(&w.text);
     free(w.supervised.at);
@@ -517,12 +530,25 @@ int chat_render(const struct chat_format *f, const struct chat_request *request,
     return rc;
 }
 
+int chat_render(const struct chat_format *f, const struct chat_request *request,
+                struct chat_rendered *out, struct err *e)
+{
+    *out = (struct chat_rendered){.language_at = -1};
+    if (request->message_count < 1)
+        return err_set(e, ERR_DATA, "the conversation has no message");
+    int rc = f->family == CHAT_WHISPER ? chat_whisper_render(&f->whisper, request, out, e)
+                                       : render_template(f, request, out, e);
+    if (rc)
+        chat_rendered_release(out);
+    return rc;
+}
+
 void chat_rendered_release(struct chat_rendered *r)
 {
     ids_release(&r->ids);
     free(r->supervised);
     free(r->spans);
-    *r = (struct chat_rendered){0};
+    *r = (struct chat_rendered){.language_at = -1};
 }
 
 int chat_render_text(const struct chat_format *f, const char *text, struct chat_rendered *out,
@@ -531,7 +557,11 @@ int chat_render_text(const struct chat_format *f, const char *text, struct chat_
     static const char bos[] = "<bos>";
     bool has_bos = strncmp(text, bos, sizeof bos - 1) == 0;
 
-    *out = (struct chat_rendered){0};
+    *out = (struct chat_rendered){.language_at = -1};
+    if (f->family == CHAT_WHISPER) {
+        err_set(e, ERR_DATA, "a text without a clip, of which the model learns nothing");
+        return err_hint(e, "Whisper is trained on records of {audio, text}");
+    }
     int rc = has_bos ? 0 : ids_push(&out->ids, f->bos, e);
     if (rc == 0)
         rc = tokenizer_encode(f->tokenizer, text, strlen(text), &out->ids, e);

@@ -33,9 +33,11 @@
 #define TEXT_CHAT_H
 
 #include "text/tokenizer.h"
+#include "text/whisper.h"
 
 enum chat_family {
     CHAT_GEMMA4,
+    CHAT_WHISPER,              /* no conversations but transcripts: text/whisper.h */
 };
 
 /* How conversations are written for one checkpoint. */
@@ -56,6 +58,7 @@ struct chat_format {
                                           * where the tokenizer has none: ids of soft tokens are
                                           * places only, the model looks none of them up */
     bool spells_video;                   /* the tokenizer has <|video|> */
+    struct whisper_format whisper;       /* CHAT_WHISPER: this alone counts */
 };
 
 /* Choose the format of `model_type` ("gemma4", "gemma4_text", "gemma4_unified", ...) and find its
@@ -66,7 +69,8 @@ int chat_format_init(struct chat_format *f, const char *model_type, const char *
                      const struct tokenizer *t, struct err *e) MUST_CHECK;
 
 /* The same for a checkpoint folder: model_type from config.json, the template from
- * chat_template.jinja, chat_template.json or tokenizer_config.json, where one of them has it. */
+ * chat_template.jinja, chat_template.json or tokenizer_config.json, where one of them has it;
+ * "whisper" needs none, and reads what whisper_format_open says. */
 int chat_format_open(struct chat_format *f, const char *dir, const struct tokenizer *t,
                      struct err *e) MUST_CHECK;
 
@@ -108,6 +112,7 @@ struct chat_request {
     int media_count;
     bool has_generation_prompt;          /* end with the beginning of an assistant turn */
     bool is_thinking;                    /* enable_thinking of the template */
+    const struct whisper_speech *speech; /* CHAT_WHISPER: what the record says of its clip */
 };
 
 /* Where the soft tokens of one block lie in the ids. */
@@ -121,9 +126,16 @@ struct chat_rendered {
     uint8_t *supervised;                 /* [ids.count] 1: this id is predicted; owned */
     struct chat_span *spans;             /* in the order of the text; owned */
     int span_count;
+    int language_at;                     /* CHAT_WHISPER: ids[language_at] is for who decodes to
+                                          * fill in, since nobody said the language; -1: none */
 };
 
 void chat_rendered_release(struct chat_rendered *r);
+
+/* Of CHAT_WHISPER: one turn of the user with one clip, which takes no tokens, and at most one text,
+ * the prompt; then at most one of the assistant, the transcript; with has_generation_prompt none.
+ * Supervised are the transcript, its times and <|endoftext|>.  Other conversations are ERR_DATA, as
+ * is what text/whisper.h refuses. */
 
 /* Render a conversation into `out`, which is empty or released.  Errors (ERR_DATA): no message, a
  * media index outside the list or used twice or never, media in the first system message (the
@@ -136,7 +148,7 @@ int chat_render(const struct chat_format *f, const struct chat_request *request,
 /* A plain `{text}` record: <bos> and the ids of the text as it is, nothing trimmed or appended;
  * every token but the first is supervised.  A text may be a conversation that was rendered
  * before: special tokens in it are recognised, except soft tokens, which are an error; a <bos>
- * that it begins with is not doubled. */
+ * that it begins with is not doubled.  CHAT_WHISPER has no such records: ERR_DATA. */
 int chat_render_text(const struct chat_format *f, const char *text, struct chat_rendered *out,
                      struct err *e) MUST_CHECK;
 

@@ -45,30 +45,56 @@ void ids_release(struct ids *ids)
 
 /* ---------------------------------------------------------- open and free -- */
 
+static struct tokenizer *of_json(json_t *root, struct err *e)
+{
+    struct tokenizer *t = xcalloc(1, sizeof *t);
+
+    if (tokenizer_read_json(t, root, e) == 0)
+        return t;
+    tokenizer_free(t);
+    return NULL;
+}
+
 struct tokenizer *tokenizer_parse(const char *json, size_t size, const char *name, struct err *e)
 {
     json_t *root = json_read_text(name, json, size, e);
     if (!root)
         return NULL;
-    struct tokenizer *t = xcalloc(1, sizeof *t);
-    if (tokenizer_read_json(t, root, e)) {
+    struct tokenizer *t = of_json(root, e);
+    if (!t)
         err_in(e, "%s", name);
-        tokenizer_free(t);
-        t = NULL;
-    }
     json_decref(root);
+    return t;
+}
+
+/* A folder of older files, without a tokenizer.json. */
+static struct tokenizer *open_files(const char *dir, struct err *e)
+{
+    json_t *root = tokenizer_files_json(dir, e);
+    struct tokenizer *t = root ? of_json(root, e) : NULL;
+
+    json_decref(root);
+    if (!t)
+        err_in(e, "%s", dir);
     return t;
 }
 
 struct tokenizer *tokenizer_open(const char *dir_or_file, struct err *e)
 {
-    char *path =
-        file_is_dir(dir_or_file) ? path_join(dir_or_file, "tokenizer.json") : xstrdup(dir_or_file);
-    size_t size = 0;
-    char *json = file_read(path, FILE_MAX_BYTES, &size, e);
-    struct tokenizer *t = json ? tokenizer_parse(json, size, path, e) : NULL;
+    bool is_dir = file_is_dir(dir_or_file);
+    char *path = is_dir ? path_join(dir_or_file, "tokenizer.json") : xstrdup(dir_or_file);
+    char *older = path_join(dir_or_file, "vocab.json");
+    struct tokenizer *t = NULL;
 
-    free(json);
+    if (is_dir && !file_exists(path) && file_exists(older)) {
+        t = open_files(dir_or_file, e);
+    } else {
+        size_t size = 0;
+        char *json = file_read(path, FILE_MAX_BYTES, &size, e);
+        t = json ? tokenizer_parse(json, size, path, e) : NULL;
+        free(json);
+    }
+    free(older);
     free(path);
     return t;
 }
@@ -95,6 +121,9 @@ void tokenizer_free(struct tokenizer *t)
     free(t->added);
     free(t->patterns);
     free(t->added_by_id);
+    free(t->is_time);
+    for (int i = 0; i < t->split_count; i++)
+        word_split_free(t->splits[i]);
     replaces_release(&t->normalizer);
     replaces_release(&t->decoder);
     free(t);
@@ -210,6 +239,9 @@ struct encoding {
     struct ids *out, *ends;              /* ends: NULL when not wanted */
     struct replaced text;                /* scratch: the normalised text */
     struct ids part_ends;                /* scratch: ends within it */
+    struct word_scratch *words;          /* scratch: for cutting it */
+    char *chars;                         /* scratch: a word's bytes as characters; owned */
+    size_t chars_room;
 };
 
 static int push_token(struct encoding *c, const struct added_token *token, size_t end,
@@ -220,23 +252,115 @@ static int push_token(struct encoding *c, const struct added_token *token, size_
     return c->ends ? ids_push(c->ends, (int32_t)end, e) : 0;
 }
 
+/* A stretch of normalised text, and where it comes from. */
+struct stretch {
+    const char *text;
+    size_t size;
+    size_t start;              /* `text` begins here in the encoding's text; ... */
+    size_t prefix;             /* ... but for so many bytes in front that are not there */
+    size_t base;               /* the encoding's text begins here in the whole */
+};
+
+/* Append the offsets in the whole text of ends within a stretch. */
+static int push_ends(struct encoding *c, const struct stretch *s, struct err *e)
+{
+    for (int i = 0; i < c->part_ends.count; i++) {
+        size_t end = (size_t)c->part_ends.at[i];
+        size_t at = s->start + (end > s->prefix ? end - s->prefix : 0);
+        size_t origin = at > 0 ? (size_t)c->text.map[at - 1] : 0;
+        if (ids_push(c->ends, (int32_t)(s->base + origin), e))
+            return -1;
+    }
+    return 0;
+}
+
+/* Offsets in the characters that stand for bytes become offsets in the bytes. */
+static void count_chars(const char *chars, struct ids *ends)
+{
+    size_t pos = 0;
+    int32_t count = 0;
+
+    for (int i = 0; i < ends->count; i++) {
+        for (; pos < (size_t)ends->at[i]; pos++)
+            count += ((unsigned char)chars[pos] & 0xc0) != 0x80;
+        ends->at[i] = count;
+    }
+}
+
+/* Encode one word, or all of the text where there are none. */
+static int encode_stretch(struct encoding *c, const struct stretch *s, struct err *e)
+{
+    const struct tokenizer *t = c->t;
+    struct ids *part_ends = c->ends ? &c->part_ends : NULL;
+    const char *text = s->text;
+    size_t size = s->size;
+
+    ids_clear(&c->part_ends);
+    if (t->is_byte_level) {
+        if (c->chars_room < BYTE_LEVEL_SIZE_MAX * size) {
+            c->chars_room = 2 * BYTE_LEVEL_SIZE_MAX * size;
+            c->chars = xrealloc(c->chars, c->chars_room);
+        }
+        size = byte_level_encode(&t->byte_level, text, size, c->chars);
+        text = c->chars;
+    }
+    if (bpe_encode(t->bpe, text, size, c->out, part_ends, e))
+        return -1;
+    if (!c->ends)
+        return 0;
+    if (t->is_byte_level)
+        count_chars(text, &c->part_ends);
+    return push_ends(c, s, e);
+}
+
+static int encode_split(struct encoding *c, const struct stretch *s, int level, struct err *e);
+
+/* The same with a space in front. */
+static int encode_prefixed(struct encoding *c, const struct stretch *s, int level, struct err *e)
+{
+    struct stretch prefixed = *s;
+    char *text = xmalloc(s->size + 1);
+
+    text[0] = ' ';
+    memcpy(text + 1, s->text, s->size);
+    prefixed.text = text;
+    prefixed.size++;
+    prefixed.prefix++;
+    int rc = encode_split(c, &prefixed, level, e);
+    free(text);
+    return rc;
+}
+
+/* Cut the text by the expressions from number `level` on. */
+static int encode_split(struct encoding *c, const struct stretch *s, int level, struct err *e)
+{
+    if (level == c->t->prefix_at && s->size > 0 && s->text[0] != ' ')
+        return encode_prefixed(c, s, level, e);
+    if (level == c->t->split_count)
+        return encode_stretch(c, s, e);
+
+    struct word_walk w = {
+        .split = c->t->splits[level], .scratch = c->words, .text = s->text, .size = s->size};
+    int more;
+    while ((more = word_next(&w, e)) > 0) {
+        struct stretch word = {.text = s->text + w.start, .size = w.end - w.start, .base = s->base};
+        word.start = s->start + (w.start > s->prefix ? w.start - s->prefix : 0);
+        word.prefix = w.start < s->prefix ? s->prefix - w.start : 0;
+        if (encode_split(c, &word, level + 1, e))
+            return -1;
+    }
+    return more;
+}
+
 /* Encode normalised text without tokens, `start` bytes into c->text; it came from a piece that
  * begins at `base` of the whole text. */
 static int encode_words(struct encoding *c, size_t start, size_t end, size_t base, struct err *e)
 {
     if (end <= start)
         return 0;
-    ids_clear(&c->part_ends);
-    struct ids *part_ends = c->ends ? &c->part_ends : NULL;
-    if (bpe_encode(c->t->bpe, c->text.text + start, end - start, c->out, part_ends, e))
-        return -1;
-    for (int i = 0; i < c->part_ends.count; i++) {
-        int32_t last = c->part_ends.at[i] - 1;
-        size_t origin = (size_t)c->text.map[start + (size_t)last];
-        if (ids_push(c->ends, (int32_t)(base + origin), e))
-            return -1;
-    }
-    return 0;
+    struct stretch s = {
+        .text = c->text.text + start, .size = end - start, .start = start, .base = base};
+    return encode_split(c, &s, 0, e);
 }
 
 /* Encode text[start .. end), in which no raw token is. */
@@ -284,6 +408,7 @@ static int encode_text(struct encoding *c, const char *text, size_t size, struct
 static int encode(struct encoding *c, const char *text, size_t size, struct err *e)
 {
     int count = c->out->count, ends = c->ends ? c->ends->count : 0;
+    c->words = c->t->split_count > 0 ? word_scratch_new() : NULL;
     int rc = encode_text(c, text, size, e);
 
     if (rc) {
@@ -293,6 +418,8 @@ static int encode(struct encoding *c, const char *text, size_t size, struct err 
     }
     replaced_release(&c->text);
     ids_release(&c->part_ends);
+    word_scratch_free(c->words);
+    free(c->chars);
     return rc;
 }
 
@@ -357,9 +484,19 @@ static int decode_piece(const struct tokenizer *t, const char *piece, struct rep
         buf_add_char(bytes, (char)byte);
         return 0;
     }
+    if (t->decodes_byte_level) {
+        byte_level_decode(&t->byte_level, scratch->text, scratch->size, bytes);
+        return 0;
+    }
     flush_bytes(bytes, out);
     buf_add(out, scratch->text ? scratch->text : "", scratch->size);
     return 0;
+}
+
+/* Does an id give nothing where control tokens are left out? */
+static bool is_skipped(const struct tokenizer *t, int32_t id)
+{
+    return tokenizer_is_special(t, id) || t->is_time[id];
 }
 
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special,
@@ -373,14 +510,17 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count
     buf_init(&bytes, TOKENIZER_IDS_MAX);
     for (size_t i = 0; i < count && rc == 0; i++) {
         const char *piece = tokenizer_piece(t, ids[i]);
-        if (!piece || (skip_special && tokenizer_is_special(t, ids[i])))
+        if (!piece || (skip_special && is_skipped(t, ids[i])))
             continue;
         if (t->joins_with_spaces && !is_first)
             buf_add_char(out, ' ');
         is_first = false;
         rc = decode_piece(t, piece, &scratch, &bytes, out, e);
     }
-    flush_bytes(&bytes, out);
+    if (t->decodes_byte_level)
+        byte_level_repair(bytes.data, bytes.size, out);
+    else
+        flush_bytes(&bytes, out);
     buf_release(&bytes);
     replaced_release(&scratch);
     return rc ? rc : buf_check(out, "the decoded text", e);

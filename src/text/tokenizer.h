@@ -7,9 +7,10 @@
  *     ids_release(&ids);
  *     tokenizer_free(t);
  *
- * The ids are those of the `tokenizers` library.  Known are Gemma's tokenizers: BPE over the whole
- * text with spaces turned into U+2581, byte fallback, added tokens.  A tokenizer.json with a part
- * or an option that would change ids and is not known is refused by name.  No post-processor is
+ * The ids are those of the `tokenizers` library.  Known are Gemma's tokenizers (BPE over the whole
+ * text with spaces turned into U+2581, byte fallback) and Whisper's (the text cut into words by a
+ * regular expression, byte-level BPE of each), with added tokens.  A tokenizer.json with a part or
+ * an option that would change ids and is not known is refused by name.  No post-processor is
  * applied: who wants <bos> adds it.
  *
  * A tokenizer does not change after tokenizer_open: any number of threads may use it.
@@ -54,8 +55,9 @@ void ids_release(struct ids *ids);
 
 struct tokenizer;
 
-/* Read tokenizer.json, or the tokenizer.json in a checkpoint folder.  NULL on failure; the text
- * names the file and the part of it that is damaged (ERR_DATA) or not known (ERR_USAGE). */
+/* Read tokenizer.json, or the tokenizer.json in a checkpoint folder; a folder without one may have
+ * vocab.json and merges.txt, of a byte-level tokenizer.  NULL on failure; the text names the file
+ * and the part of it that is damaged (ERR_DATA) or not known (ERR_USAGE). */
 struct tokenizer *tokenizer_open(const char *dir_or_file, struct err *e) MUST_CHECK;
 
 /* The same from the bytes of a tokenizer.json; `name` stands for it in messages. */
@@ -72,7 +74,8 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, s
                      struct err *e) MUST_CHECK;
 
 /* The same, and appends to `ends`, for each id, the offset in `text` after its last byte (an id
- * of byte fallback ends with its own byte).  `ends` grows in step with `out`. */
+ * of byte fallback ends with its own byte, a byte-level one maybe within a character).  `ends`
+ * grows in step with `out`. */
 int tokenizer_encode_ends(const struct tokenizer *t, const char *text, size_t size, struct ids *out,
                           struct ids *ends, struct err *e) MUST_CHECK;
 
@@ -82,16 +85,17 @@ int tokenizer_encode_plain(const struct tokenizer *t, const char *text, size_t s
                            struct ids *out, struct err *e) MUST_CHECK;
 
 /* Append the text of `count` ids to `out`, which the caller initialised with a maximum; beyond it
- * this fails.  With skip_special the special tokens give nothing; ids without a piece never do.
- * If the bytes of a run of byte fallback are no UTF-8, each becomes U+FFFD.  All this is as in the
- * `tokenizers` library. */
+ * this fails.  With skip_special the special tokens give nothing, nor do added tokens that are a
+ * time (<|1.24|>, which Whisper's tokenizer drops); ids without a piece never do.  If the bytes of
+ * a run of byte fallback are no UTF-8, each becomes U+FFFD; of byte-level pieces, each beginning of
+ * a character that does not go on.  But for the times this is as in the `tokenizers` library. */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special,
                      struct buf *out, struct err *e) MUST_CHECK;
 
 /* The id of a piece or an added token, given literally; -1 when there is none. */
 int32_t tokenizer_id(const struct tokenizer *t, const char *piece);
 
-/* The literal text of an id (with U+2581 for space), owned by `t`; NULL when there is none. */
+/* The literal text of an id (with U+2581 or U+0120 for space), owned by `t`; NULL: none. */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id);
 
 /* Is the id a special token (<bos>, <|turn>, ...)? */

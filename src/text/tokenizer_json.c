@@ -22,7 +22,8 @@ enum {
 static int not_known(struct err *e, const char *what, const char *name)
 {
     err_set(e, ERR_USAGE, "%s '%.80s' is not known", what, name);
-    return err_hint(e, "attune reads Gemma's tokenizers: BPE with byte fallback and added tokens");
+    return err_hint(e, "attune reads Gemma's tokenizers, BPE with byte fallback, and Whisper's, "
+                       "byte-level BPE");
 }
 
 /* Is `key` one of `keys`, which are separated by single spaces? */
@@ -136,7 +137,7 @@ static bool has_decoder_step(const char *kind, const char *expected, int *stage,
     return true;
 }
 
-/* Replace..., ByteFallback, Fuse, in this order; each may be missing. */
+/* ByteLevel, or Replace..., ByteFallback, Fuse, in this order; each may be missing. */
 static int read_decoder(struct tokenizer *t, json_t *o, struct err *e)
 {
     const char *type = type_of(o, "decoder", e);
@@ -151,12 +152,15 @@ static int read_decoder(struct tokenizer *t, json_t *o, struct err *e)
         if (!list || check_keys(o, "decoder", "type decoders", e))
             return err_in(e, "decoder");
     }
-    for (size_t i = 0; i < (is_sequence ? json_array_size(list) : 1); i++) {
+    size_t count = is_sequence ? json_array_size(list) : 1;
+    for (size_t i = 0; i < count; i++) {
         json_t *step = is_sequence ? json_array_get(list, i) : o;
         const char *kind = type_of(step, "decoder", e);
         if (!kind)
             return -1;
-        if (strcmp(kind, "Replace") == 0 && stage == 0) {
+        if (strcmp(kind, "ByteLevel") == 0 && count == 1) {
+            t->decodes_byte_level = true;
+        } else if (strcmp(kind, "Replace") == 0 && stage == 0) {
             if (add_replace(&t->decoder, step, "decoder", e))
                 return -1;
         } else if (has_decoder_step(kind, "ByteFallback", &stage, 0)) {
@@ -168,27 +172,15 @@ static int read_decoder(struct tokenizer *t, json_t *o, struct err *e)
     return 0;
 }
 
+/* -------------------------------------------------------------------- words -- */
+
 /* Gemma's pre-tokenizer splits at spaces, of which the normaliser leaves none: it does nothing.
  * One that would split something is not known. */
-static int read_pre_tokenizer(const struct tokenizer *t, json_t *o, struct err *e)
+static int check_idle_split(const struct tokenizer *t, const char *at, bool is_inverted,
+                            struct err *e)
 {
-    const char *type = type_of(o, "pre_tokenizer", e);
-
-    if (!type)
-        return -1;
-    if (strcmp(type, "Split") != 0)
-        return not_known(e, "pre_tokenizer", type);
-    if (check_keys(o, "pre_tokenizer", "type pattern behavior invert", e))
-        return -1;
-    json_t *pattern = json_need_object(o, "pattern", e);
-    if (!pattern || check_keys(pattern, "the pattern", "String", e))
-        return err_in(e, "pre_tokenizer");
-    const char *at = json_need_str(pattern, "String", e);
-    bool is_inverted = json_get_bool(o, "invert", false, e);
-    if (e->kind)
-        return err_in(e, "pre_tokenizer");
-
     bool is_gone = false;                /* no `at` is left in normalised text */
+
     for (int i = 0; i < t->normalizer.count; i++) {
         const struct replace *r = &t->normalizer.at[i];
         is_gone = (is_gone || strcmp(r->from, at) == 0) && strstr(r->to, at) == NULL;
@@ -196,6 +188,87 @@ static int read_pre_tokenizer(const struct tokenizer *t, json_t *o, struct err *
     if (strlen(at) != 1 || !is_gone || is_inverted)
         return not_known(e, "a pre_tokenizer that splits the normalised text at", at);
     return 0;
+}
+
+static int add_words(struct tokenizer *t, const char *pattern, struct err *e)
+{
+    if (t->split_count == SPLITS_MAX)
+        return err_set(e, ERR_DATA, "more than %d splits", SPLITS_MAX);
+    t->splits[t->split_count] = word_split_new(pattern, e);
+    return t->splits[t->split_count++] ? 0 : -1;
+}
+
+/* {"type":"Split","pattern":{"Regex":"..."},"behavior":"Isolated","invert":false} */
+static int read_split(struct tokenizer *t, json_t *o, struct err *e)
+{
+    if (check_keys(o, "a split", "type pattern behavior invert", e))
+        return -1;
+    json_t *pattern = json_need_object(o, "pattern", e);
+    if (!pattern || check_keys(pattern, "the pattern", "String Regex", e))
+        return -1;
+    const char *string = json_get_str(pattern, "String", NULL, e);
+    const char *regex = json_get_str(pattern, "Regex", NULL, e);
+    bool is_inverted = json_get_bool(o, "invert", false, e);
+    const char *behavior = json_get_str(o, "behavior", "", e);
+    if (e->kind)
+        return -1;
+    if (string && !regex)
+        return check_idle_split(t, string, is_inverted, e);
+    if (!regex)
+        return err_set(e, ERR_DATA, "a split without a pattern");
+    if (is_inverted || strcmp(behavior, "Isolated") != 0)
+        return not_known(
+            e, is_inverted ? "an inverted split with the behavior" : "a split with the behavior",
+            behavior);
+    return add_words(t, regex, e);
+}
+
+/* Its own expression is GPT-2's.  "trim_offsets" changes no ids. */
+static int read_byte_level(struct tokenizer *t, json_t *o, struct err *e)
+{
+    if (check_keys(o, "ByteLevel", "type add_prefix_space trim_offsets use_regex", e))
+        return -1;
+    bool adds_space = json_get_bool(o, "add_prefix_space", true, e);
+    bool has_words = json_get_bool(o, "use_regex", true, e);
+    if (e->kind)
+        return -1;
+    t->is_byte_level = true;
+    t->prefix_at = adds_space ? t->split_count : -1;
+    return has_words ? add_words(t, WORD_SPLIT_GPT2, e) : 0;
+}
+
+/* One step of the pre-tokenizer; bytes come last. */
+static int read_step(struct tokenizer *t, json_t *o, struct err *e)
+{
+    const char *type = type_of(o, "a step", e);
+
+    if (!type)
+        return -1;
+    if (t->is_byte_level)
+        return not_known(e, "a step behind ByteLevel,", type);
+    if (strcmp(type, "Split") == 0)
+        return read_split(t, o, e);
+    if (strcmp(type, "ByteLevel") == 0)
+        return read_byte_level(t, o, e);
+    return not_known(e, "a step", type);
+}
+
+static int read_pre_tokenizer(struct tokenizer *t, json_t *o, struct err *e)
+{
+    const char *type = type_of(o, "pre_tokenizer", e);
+    int rc = type ? 0 : -1;
+
+    if (type && strcmp(type, "Sequence") == 0) {
+        json_t *list = json_need_array(o, "pretokenizers", e);
+        rc = list ? check_keys(o, "the sequence", "type pretokenizers", e) : -1;
+        for (size_t i = 0; i < json_array_size(list) && rc == 0; i++)
+            rc = read_step(t, json_array_get(list, i), e);
+    } else if (type) {
+        rc = read_step(t, o, e);
+    }
+    if (rc == 0 && t->split_count > 0 && !t->is_byte_level)
+        rc = not_known(e, "a split by a regular expression without", "ByteLevel");
+    return rc ? err_in(e, "pre_tokenizer") : 0;
 }
 
 /* ------------------------------------------------------------------ model -- */
@@ -278,6 +351,16 @@ static int read_merge(struct bpe *b, json_t *v, size_t index, struct err *e)
     return bpe_add_merge(b, left, left_size, right, strlen(right), e);
 }
 
+/* Are all characters that stand for bytes in the vocabulary?  Then no text needs the unknown piece,
+ * which Whisper's files name although some do not have it. */
+static bool has_all_bytes(const struct tokenizer *t)
+{
+    for (int i = 0; i < 256; i++)
+        if (bpe_find(t->bpe, (const char *)t->byte_level.chars[i], t->byte_level.sizes[i]) < 0)
+            return false;
+    return t->is_byte_level;
+}
+
 static int read_model(struct tokenizer *t, json_t *m, struct err *e)
 {
     if (check_model(m, e))
@@ -307,6 +390,8 @@ static int read_model(struct tokenizer *t, json_t *m, struct err *e)
     for (size_t i = 0; i < o.merge_count; i++)
         if (read_merge(t->bpe, json_array_get(merges, i), i, e))
             return err_in(e, "model");
+    if (unknown && has_all_bytes(t))
+        unknown = NULL;
     return bpe_finish(t->bpe, unknown, e) ? err_in(e, "model") : 0;
 }
 
@@ -365,6 +450,17 @@ static int read_added(struct tokenizer *t, json_t *o, size_t pieces, struct err 
     return 0;
 }
 
+/* <|1.24|>: Whisper's timestamps are added tokens that are not special, and no text either. */
+static bool is_time(const char *content)
+{
+    size_t whole = strncmp(content, "<|", 2) == 0 ? strspn(content + 2, "0123456789") : 0;
+    if (whole == 0 || content[2 + whole] != '.')
+        return false;
+    const char *part = content + 3 + whole;
+    size_t digits = strspn(part, "0123456789");
+    return digits > 0 && strcmp(part + digits, "|>") == 0;
+}
+
 static int index_added(struct tokenizer *t, struct err *e)
 {
     struct replaced normalized = {0};
@@ -373,11 +469,13 @@ static int index_added(struct tokenizer *t, struct err *e)
     t->raw = added_set_new();
     t->normalized = added_set_new();
     t->added_by_id = xcalloc((size_t)t->vocab_size + 1, sizeof *t->added_by_id);
+    t->is_time = xcalloc((size_t)t->vocab_size + 1, sizeof *t->is_time);
     for (size_t i = 0; i < t->added_count && rc == 0; i++) {
         const struct added_token *a = &t->added[i];
         if (t->added_by_id[a->id])
             rc = err_set(e, ERR_DATA, "the added token '%.80s' is there twice", a->content);
         t->added_by_id[a->id] = a;
+        t->is_time[a->id] = is_time(a->content);
         if (!a->is_normalized) {
             added_set_add(t->raw, a->content, strlen(a->content), a);
             continue;
@@ -421,6 +519,8 @@ int tokenizer_read_json(struct tokenizer *t, json_t *root, struct err *e)
     json_t *normalizer = part(root, "normalizer"), *pre_tokenizer = part(root, "pre_tokenizer");
     json_t *decoder = part(root, "decoder"), *model = part(root, "model");
 
+    t->prefix_at = -1;
+    byte_level_init(&t->byte_level);
     if (rc == 0 && !json_is_object(model))
         rc = err_set(e, ERR_DATA, "model: expected an object, found %s", json_kind_name(model));
     if (rc == 0 && normalizer)

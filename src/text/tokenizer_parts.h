@@ -1,8 +1,8 @@
-/* tokenizer_parts.h - what a tokenizer is made of; for tokenizer.c and tokenizer_json.c only.
+/* tokenizer_parts.h - what a tokenizer is made of; for tokenizer*.c only.
  *
  * Encoding: cut out the raw added tokens; normalise what lies between; cut out the normalised
- * added tokens; encode the rest.  A tokenizer that splits the text into words first (Whisper's)
- * would do that right before the last step.
+ * added tokens; encode the rest.  A byte-level tokenizer cuts the rest into words, writes their
+ * bytes as printable characters (byte_level.h), and encodes each word alone.
  */
 #ifndef TEXT_TOKENIZER_PARTS_H
 #define TEXT_TOKENIZER_PARTS_H
@@ -10,9 +10,12 @@
 #include "base/json.h"
 #include "text/added.h"
 #include "text/bpe.h"
+#include "text/byte_level.h"
+#include "text/word_split.h"
 
 enum {
     REPLACES_MAX = 8,          /* replacements in a normaliser or a decoder */
+    SPLITS_MAX = 8,            /* expressions that cut a text, one after the other */
 };
 
 /* Replace every `from` by `to`; `from` is not empty. */
@@ -39,8 +42,17 @@ struct tokenizer {
 
     struct replaces normalizer;
 
+    bool is_byte_level;                  /* words, written as characters that stand for bytes */
+    struct word_split *splits[SPLITS_MAX];    /* each cuts what the ones before left */
+    int split_count;
+    int prefix_at;                       /* before this one a space is put in front of what does not
+                                          * begin with one; -1: nowhere */
+    struct byte_level byte_level;
+
     struct replaces decoder;             /* applied to each piece, then: */
     bool decodes_bytes;                  /* byte pieces become bytes */
+    bool decodes_byte_level;             /* ... or: characters become the bytes they stand for */
+    bool *is_time;                       /* [vocab_size] an added token like <|1.24|> */
     bool joins_with_spaces;              /* no decoder: pieces with spaces between */
 };
 
@@ -59,5 +71,10 @@ int replaces_apply(const struct replaces *r, const char *text, size_t size, bool
 
 /* Fill an empty tokenizer from the root of a tokenizer.json. */
 int tokenizer_read_json(struct tokenizer *t, json_t *root, struct err *e) MUST_CHECK;
+
+/* What the older files of a checkpoint folder say (vocab.json, merges.txt, added_tokens.json,
+ * special_tokens_map.json, tokenizer_config.json), written as the root of a tokenizer.json; the
+ * caller calls json_decref.  NULL on failure. */
+json_t *tokenizer_files_json(const char *dir, struct err *e) MUST_CHECK;
 
 #endif

@@ -58,6 +58,7 @@ static int split_characters(struct items *s, const char *text, struct err *e)
 {
     size_t size = strlen(text), pos = 0;
 
+    utf8_trim(&text, &size);
     while (pos < size) {
         size_t at = pos;
         utf8_next(text, size, &pos);
@@ -258,6 +259,15 @@ int wer_count(struct error_count *c, const char *reference, const char *hypothes
 int cer_count(struct error_count *c, const char *reference, const char *hypothesis, struct err *e)
 {
     return count_errors(c, reference, hypothesis, split_characters, e);
+}
+
+void error_count_add(struct error_count *sum, const struct error_count *c)
+{
+    sum->hits += c->hits;
+    sum->substitutions += c->substitutions;
+    sum->deletions += c->deletions;
+    sum->insertions += c->insertions;
+    sum->reference += c->reference;
 }
 
 double error_rate(const struct error_count *c)

@@ -2,8 +2,8 @@
  *
  * Rate = (substitutions + deletions + insertions) / words of the reference, over all clips together
  * (the sum of errors by the sum of words, not the mean of rates).  Words are separated by white
- * space; characters are Unicode code points, spaces counted, as jiwer does.  Texts are compared
- * as they are: normalise them before.
+ * space; characters are Unicode code points, spaces counted but for those at both ends, as jiwer
+ * does.  Texts are compared as they are: normalise them before.
  *
  *     struct error_count wer = {0}, cer = {0};
  *     for each clip:
@@ -34,6 +34,9 @@ struct error_count {
 /* Errors by reference length: 0 for two empty texts, and infinite for words where the reference
  * has none. */
 double error_rate(const struct error_count *c);
+
+/* *sum += *c. */
+void error_count_add(struct error_count *sum, const struct error_count *c);
 
 /* Add the errors of one pair, by words or by characters.  Fails beyond WER_TOKENS_MAX. */
 int wer_count(struct error_count *c, const char *reference, const char *hypothesis,

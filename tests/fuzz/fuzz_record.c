@@ -52,6 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_message(&r, &r.messages[i]);
     for (int i = 0; i < r.media_count; i++)
         check_media(&r, i);
+    for (int i = 0; i < r.speech.segment_count; i++)
+        assert(r.speech.segments[i].text && r.speech.segments[i].start >= 0);
+    assert(r.speech.timestamps >= -1 && r.speech.timestamps <= 1);
     free(record_reference(&r));
     struct record_facts f;
     record_facts(&f, r.json, &place);

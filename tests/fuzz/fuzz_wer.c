@@ -1,5 +1,7 @@
-/* fuzz_wer.c - two texts, separated by a zero: normalised, counted, aligned; the counts fit. */
+/* fuzz_wer.c - two texts, separated by a zero: normalised in every way, counted, aligned; the
+ * counts fit. */
 #include "base/buf.h"
+#include "base/utf8.h"
 #include "text/normalize.h"
 #include "text/wer.h"
 
@@ -41,10 +43,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     buf_init(&a, 1 << 16);
     buf_init(&b, 1 << 16);
-    assert(normalize_text(NORMALIZE_BASIC, text, &a, &e) == 0);
-    assert(normalize_text(NORMALIZE_BASIC, second, &b, &e) == 0);
+    assert(normalize_text(NORMALIZE_BASIC, NULL, text, &a, &e) == 0);
+    assert(normalize_text(NORMALIZE_BASIC, NULL, second, &b, &e) == 0);
     check(a.data, b.data);
     check(text, second);
+    for (enum normalizer n = NORMALIZE_WHISPER_BASIC; n <= NORMALIZE_WHISPER_ENGLISH; n++) {
+        buf_clear(&a);
+        assert(normalize_text(n, NULL, text, &a, &e) == 0);
+        assert(utf8_is_valid(a.data, a.size));
+    }
     buf_release(&a);
     buf_release(&b);
     free(text);
