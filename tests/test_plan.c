@@ -656,6 +656,80 @@ static void test_plan__padding_stays_below_5_percent(void **state)
     }
 }
 
+/* Texts of clips as they occur: 3.5 tokens a second, more or less, of 14 bytes. */
+static int text_tokens(int kind, uint64_t i)
+{
+    double rate = 3.5 * exp(0.35 * rng_normal(9, (uint64_t)kind, i));
+    return 1 + (int)(rate * clip_seconds(kind, i));
+}
+
+static struct manifest open_spoken(int kind, int count)
+{
+    struct err e = {0};
+    struct buf text;
+    buf_init(&text, 64 << 20);
+    for (int i = 0; i < count; i++)
+        buf_printf(&text,
+                   "{\"audio\": \"gs://b/%d.flac\", \"text\": \"%0*d\", \"duration\": %.3f}\n", i,
+                   4 * text_tokens(kind, (uint64_t)i), i, clip_seconds(kind, (uint64_t)i));
+    char *path = path_join(folder, "spoken.jsonl");
+    assert_int_equal(file_write(path, text.data, text.size, &e), 0);
+    struct manifest m = open_files(&path, 1, NULL);
+    buf_release(&text);
+    free(path);
+    return m;
+}
+
+/* What part of the tokens is padding, with rows padded up to the default multiple. */
+static double measure_text_padding(const struct plan *p, int kind, int64_t epoch)
+{
+    double real = 0, all = 0;
+    for (int64_t i = 0; i < plan_windows(p, epoch); i++) {
+        struct plan_window w = open_window(p, epoch, i);
+        for (int64_t k = 0; k < w.batches; k++) {
+            int longest = 0;
+            for (int64_t j = w.firsts[k]; j < w.firsts[k + 1]; j++) {
+                int tokens = text_tokens(kind, (uint64_t)w.records[j].index);
+                assert_int_equal(w.texts[j], tokens);
+                assert_true(w.lengths[j] >= w.texts[j]);
+                real += tokens;
+                longest = tokens > longest ? tokens : longest;
+            }
+            int padded = (longest + SAMPLE_TOKENS - 1) / SAMPLE_TOKENS * SAMPLE_TOKENS;
+            all += (double)padded * (double)(w.firsts[k + 1] - w.firsts[k]);
+        }
+        plan_window_release(&w);
+    }
+    return 1 - real / all;
+}
+
+/* Where sound is always a whole window, rows are as long as their texts. */
+static void test_plan__sorts_by_the_text_alone(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct manifest m = open_spoken(kind, 8000);
+        struct plan_options o = {.manifest = &m, .seed = 1, .batch = 16};
+        struct plan *none = make_plan(&o);
+        o.is_sorted = true;
+        struct plan *whole = make_plan(&o);
+        o.sorts_text = true;
+        struct plan *text = make_plan(&o);
+        double padding[] = {measure_text_padding(none, kind, 1),
+                            measure_text_padding(whole, kind, 1),
+                            measure_text_padding(text, kind, 1)};
+        print_message("    mean clip %d: padding of the texts %.1f %% unsorted, %.1f %% sorted by "
+                      "sound and text, %.1f %% by text\n",
+                      kind, 100 * padding[0], 100 * padding[1], 100 * padding[2]);
+        assert_true(padding[2] < 0.5 * padding[1]);
+        assert_true(padding[1] < padding[0]);
+        plan_free(none);
+        plan_free(whole);
+        plan_free(text);
+        manifest_release(&m);
+    }
+}
+
 /* ------------------------------------------------------------------ deletions -- */
 
 static void test_plan__leaves_deleted_records_out(void **state)
@@ -709,6 +783,7 @@ int main(void)
         cmocka_unit_test(test_plan__order_is_pinned),
         cmocka_unit_test(test_plan__sequential_ends),
         cmocka_unit_test(test_plan__padding_stays_below_5_percent),
+        cmocka_unit_test(test_plan__sorts_by_the_text_alone),
         cmocka_unit_test(test_plan__leaves_deleted_records_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -123,7 +123,7 @@ static void test_record__transcript(void **state)
     assert_int_equal(part_of(&r, 0, 0)->kind, CHAT_AUDIO);
     assert_string_equal(part_of(&r, 0, 1)->text, "Transcribe.");
     assert_string_equal(part_of(&r, 1, 0)->text, "good morning");
-    assert_string_equal(r.language, "en");
+    assert_string_equal(r.speech.language, "en");
     assert_near(r.seconds, 2.5, 0);
     record_release(&r);
 
@@ -331,8 +331,8 @@ static void test_record__examples_of_the_docs(void **state)
         assert_int_equal(strspn(at, "\n"), end - at);
         block = end;
     }
-    assert_int_equal(count, 12);
-    assert_int_equal(turns, 11 * 2 + 6);
+    assert_int_equal(count, 16);
+    assert_int_equal(turns, 15 * 2 + 6);
     free(docs);
 }
 

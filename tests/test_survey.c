@@ -1,6 +1,6 @@
 /* test_survey.c - what is in data, counted: sound, text, languages, duplicates, and what is
  * wrong. */
-#include "data_testing.h"
+#include "speech_testing.h"
 
 #include "data/survey.h"
 
@@ -217,9 +217,74 @@ static void test_survey__more_duplicates_than_are_kept(void **state)
     free(path);
 }
 
+/* What records say of their speech, with Whisper and without a model. */
+static void test_survey__speech(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct speech_kit k;
+    speech_kit_open(&k, "v2");
+    k.format.crossing.language = NULL;
+    kit_write_tone(&kit, "one.wav", RATE, 0.3, 1);
+    kit_write_tone(&kit, "five.wav", 5 * RATE, 0.3, 2);
+    char *path = write_text(
+        "speech.jsonl",
+        "{\"audio\": \"one.wav\", \"text\": \"a\", \"language\": \"de\","
+        " \"task\": \"translate\"}\n"
+        "{\"audio\": \"five.wav\", \"language\": \"de\", \"duration\": 5, \"segments\": ["
+        "{\"start\": 0.5, \"end\": 1.5, \"text\": \"a\"}, {\"start\": 4, \"end\": 5,"
+        " \"text\": \"b\"}]}\n"
+        "{\"audio\": \"one.wav\", \"text\": \"\", \"language\": \"de\","
+        " \"task\": \"transcribe\"}\n"
+        "{\"audio\": \"one.wav\", \"language\": \"de\", \"segments\": ["
+        "{\"start\": 0.5, \"end\": 1.5, \"text\": \"a\"}]}\n"
+        "{\"audio\": \"one.wav\", \"language\": \"de\", \"segments\": ["
+        "{\"start\": 0.5, \"end\": 0.6, \"text\": \"a\"}, {\"start\": 0.1, \"end\": 0.2,"
+        " \"text\": \"b\"}]}\n"
+        "{\"audio\": \"one.wav\", \"text\": \"a\", \"language\": \"dd\"}\n"
+        "{\"audio\": \"one.wav\", \"text\": \"a\"}\n"
+        "{\"audio\": \"five.wav\", \"text\": \"a\", \"language\": \"de\"}\n"
+        "{\"audio\": \"one.wav\", \"text\": \"a\", \"task\": \"talk\"}\n");
+    struct manifest m = open_files(&path, 1, NULL);
+    struct survey s;
+    struct survey_options o = {.manifest = &m, .format = &k.format, .decodes = true, .threads = 3};
+    assert_int_equal(survey(&s, &o, &e), 0);
+    assert_int_equal(s.records, 9);
+    assert_int_equal(s.bad_records, 6);
+    assert_bad(&s, 0, NULL, "segments[0]: ends at 1.50 s, the clip at 1.00 s");
+    assert_bad(&s, 1, NULL, "segments[1]: starts at 0.10 s, before 0.60 s");
+    assert_bad(&s, 2, NULL, "dd");
+    assert_bad(&s, 3, NULL, "no language");
+    assert_bad(&s, 4, NULL, "five.wav: 5.0 s long, at most 2.0 s");
+    assert_bad(&s, 5, NULL, "\"task\": unknown \"talk\"");
+    assert_int_equal(s.tasks[WHISPER_TRANSCRIBE], 1);
+    assert_int_equal(s.tasks[WHISPER_TRANSLATE], 1);
+    assert_int_equal(s.segmented, 1);
+    assert_int_equal(s.segments, 2);
+    assert_int_equal(s.windows, 4);
+    assert_near(s.seconds, 4, 1e-3);
+    assert_int_equal(s.misstated, 0);
+    survey_release(&s);
+    /* Nobody knows here which languages there are, or how long clips may be. */
+    struct data_format none = {.prompt = NULL};
+    o.format = &none;
+    assert_int_equal(survey(&s, &o, &e), 0);
+    assert_int_equal(s.bad_records, 4);
+    assert_bad(&s, 0, NULL, "no text to learn");
+    assert_bad(&s, 1, NULL, "segments[0]: ends at 1.50 s, the clip at 1.00 s");
+    assert_bad(&s, 2, NULL, "segments[1]: starts at 0.10 s");
+    assert_bad(&s, 3, NULL, "\"task\"");
+    assert_int_equal(s.windows, 0);
+    survey_release(&s);
+    manifest_release(&m);
+    free(path);
+    speech_kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_survey__speech),
         cmocka_unit_test(test_survey__all_that_is_wrong),
         cmocka_unit_test(test_survey__without_opening_clips),
         cmocka_unit_test(test_survey__pictures_and_videos),

@@ -6,6 +6,10 @@
  *
  * A row holds one record, or several behind each other when records are packed: its segments.
  * Clips, pictures and records [S] keep the order of loading, packed or not.
+ *
+ * Encoder-decoder models (Whisper): row b is the transcript of clip b, N is B, and clips take no
+ * place among the tokens.  A record that was cut into windows has a row, and an entry of its own
+ * among the records, for each of them; several records that share a window share its row.
  */
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
@@ -39,6 +43,9 @@ struct batch {
                                   `segments` is 1 */
     int32_t *position;         /* [B,T] counted from the segment's start; NULL likewise */
 
+    int32_t *language_at;      /* [B] where in the row the decoding side is to put the language's
+                                  token; -1: nowhere.  NULL: in no row */
+
     /* Targets are in the order of rows and tokens.  The first token of a record is none. */
     int targets;               /* R, padded to a bucket */
     int32_t *target_rows;      /* [R] b * T + t - 1: the position whose logits predict token t */
@@ -55,7 +62,10 @@ struct batch {
     int32_t *record_rows;      /* [S] where each record lies: these `record_lengths` tokens ... */
     int32_t *record_starts;    /* [S] ... of this row from here on */
     int32_t *record_lengths;   /* [S] */
-    char **references;         /* [S] for generation: the text to compare with, or NULL */
+    char **languages;          /* [S] as the records say, or NULL */
+    double *seconds;           /* [S] of sound in each */
+    char **references;         /* [S] for generation: the text to compare with, or NULL; of a window
+                                  that was cut from a record, its own */
     int32_t *record_of_target; /* [R] the record of each target, for per-record losses */
 };
 

@@ -6,11 +6,57 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "data/collate_parts.h"
 
-static int round_up(int n, int multiple, int fallback)
+/* ---------------------------------------------------------------- shared -- */
+
+int collate_round_up(int n, int multiple, int fallback)
 {
     int m = multiple > 0 ? multiple : fallback;
     return (n + m - 1) / m * m;
+}
+
+int32_t *collate_filled(size_t count, int32_t value)
+{
+    int32_t *x = xcalloc(count + 1, sizeof *x);
+    for (size_t i = 0; i < count; i++)
+        x[i] = value;
+    return x;
+}
+
+void collate_records(struct batch *b, int count)
+{
+    size_t room = (size_t)count + 1;
+    b->records_count = count;
+    b->ids = xcalloc(room, sizeof *b->ids);
+    b->has_ids = xcalloc(room, sizeof *b->has_ids);
+    b->records = xcalloc(room, sizeof *b->records);
+    b->references = xcalloc(room, sizeof *b->references);
+    b->languages = xcalloc(room, sizeof *b->languages);
+    b->seconds = xcalloc(room, sizeof *b->seconds);
+    b->record_rows = xcalloc(room, sizeof *b->record_rows);
+    b->record_starts = xcalloc(room, sizeof *b->record_starts);
+    b->record_lengths = xcalloc(room, sizeof *b->record_lengths);
+}
+
+void collate_name(struct batch *b, const struct sample *s, int record, double seconds)
+{
+    b->ids[record] = xstrdup(s->id);
+    b->has_ids[record] = s->has_id;
+    b->records[record] = s->record;
+    b->references[record] = s->reference ? xstrdup(s->reference) : NULL;
+    b->languages[record] = s->language ? xstrdup(s->language) : NULL;
+    b->seconds[record] = seconds;
+}
+
+void collate_tokens(struct batch *b, int pad_id)
+{
+    size_t targets = (size_t)b->targets;
+    b->tokens = collate_filled((size_t)b->rows * (size_t)b->len, pad_id);
+    b->target_rows = collate_filled(targets, 0);
+    b->target_ids = collate_filled(targets, pad_id);
+    b->target_weights = xcalloc(targets + 1, sizeof *b->target_weights);
+    b->record_of_target = collate_filled(targets, 0);
 }
 
 static int larger(int a, int b)
@@ -68,11 +114,8 @@ static struct item *place(struct batch *b, const struct data_format *f,
 {
     size_t most = (size_t)count + 1;
     struct item *items = xcalloc(most, sizeof *items);
-    b->records_count = count;
+    collate_records(b, count);
     b->lengths = xcalloc(most, sizeof *b->lengths);
-    b->record_rows = xcalloc(most, sizeof *b->record_rows);
-    b->record_starts = xcalloc(most, sizeof *b->record_starts);
-    b->record_lengths = xcalloc(most, sizeof *b->record_lengths);
     for (int i = 0; i < count; i++)
         b->record_lengths[i] = samples[i].count;
     if (is_packed(f, samples, count)) {
@@ -87,7 +130,7 @@ static struct item *place(struct batch *b, const struct data_format *f,
     int longest = 0;
     for (int i = 0; i < b->rows; i++)
         longest = larger(longest, b->lengths[i]);
-    b->len = round_up(longest, f->tokens_multiple, SAMPLE_TOKENS);
+    b->len = collate_round_up(longest, f->tokens_multiple, SAMPLE_TOKENS);
     for (int i = 0; i < count; i++)
         items[i] = (struct item){b->record_rows[i], b->record_starts[i], i};
     qsort(items, (size_t)count, sizeof *items, compare_items);
@@ -100,7 +143,7 @@ static struct item *place(struct batch *b, const struct data_format *f,
 static int pad_picture(const struct data_format *f, int soft_tokens)
 {
     const int limits[] = {f->picture->frame_tokens_max, f->picture->tokens_max};
-    int slots = round_up(soft_tokens, f->patches_multiple, SAMPLE_PATCHES);
+    int slots = collate_round_up(soft_tokens, f->patches_multiple, SAMPLE_PATCHES);
     for (int i = 0; i < 2; i++)
         if (soft_tokens <= limits[i] && limits[i] < slots)
             slots = limits[i];
@@ -127,9 +170,9 @@ static void measure(struct batch *b, const struct data_format *f, const struct s
             soft_tokens = larger(soft_tokens, s->pictures[k].picture.soft_tokens);
     }
     b->supervised = targets;
-    b->targets = round_up(targets, f->targets_multiple, SAMPLE_TARGETS);
+    b->targets = collate_round_up(targets, f->targets_multiple, SAMPLE_TARGETS);
     if (b->clips > 0) {
-        b->frames = round_up(frames, f->frames_multiple, SAMPLE_FRAMES);
+        b->frames = collate_round_up(frames, f->frames_multiple, SAMPLE_FRAMES);
         b->bins = mel_settings(f->mel)->bins;
         b->slots = mel_soft_tokens(f->mel, b->frames);
     }
@@ -140,27 +183,10 @@ static void measure(struct batch *b, const struct data_format *f, const struct s
     }
 }
 
-static int32_t *filled(size_t count, int32_t value)
-{
-    int32_t *x = xcalloc(count + 1, sizeof *x);
-    for (size_t i = 0; i < count; i++)
-        x[i] = value;
-    return x;
-}
-
 static void allocate(struct batch *b, int pad_id)
 {
-    size_t records = (size_t)b->records_count, cells = (size_t)b->rows * (size_t)b->len;
-    size_t targets = (size_t)b->targets;
-    b->tokens = filled(cells, pad_id);
-    b->ids = xcalloc(records + 1, sizeof *b->ids);
-    b->has_ids = xcalloc(records + 1, sizeof *b->has_ids);
-    b->records = xcalloc(records + 1, sizeof *b->records);
-    b->references = xcalloc(records + 1, sizeof *b->references);
-    b->target_rows = filled(targets, 0);
-    b->target_ids = filled(targets, pad_id);
-    b->target_weights = xcalloc(targets + 1, sizeof *b->target_weights);
-    b->record_of_target = filled(targets, 0);
+    size_t cells = (size_t)b->rows * (size_t)b->len;
+    collate_tokens(b, pad_id);
     if (b->clips > 0) {
         size_t frames = (size_t)b->clips * (size_t)b->frames;
         b->mel = xcalloc(frames * (size_t)b->bins, sizeof *b->mel);
@@ -170,11 +196,11 @@ static void allocate(struct batch *b, int pad_id)
     if (b->pictures > 0) {
         size_t patches = (size_t)b->pictures * (size_t)b->patches;
         b->pixels = xcalloc(patches * (size_t)b->patch_numbers, sizeof *b->pixels);
-        b->patch_at = filled(2 * patches, -1);
+        b->patch_at = collate_filled(2 * patches, -1);
         b->picture_keys = xcalloc((size_t)b->pictures, sizeof *b->picture_keys);
     }
     if (b->clips > 0 || b->pictures > 0)
-        b->soft = filled(cells, -1);
+        b->soft = collate_filled(cells, -1);
 }
 
 /* ------------------------------------------------------------------ media -- */
@@ -242,10 +268,7 @@ static void put_record(struct batch *b, const struct sample *s, int record)
 {
     int32_t start = b->record_rows[record] * b->len + b->record_starts[record];
     memcpy(b->tokens + start, s->tokens, (size_t)s->count * sizeof *b->tokens);
-    b->ids[record] = xstrdup(s->id);
-    b->has_ids[record] = s->has_id;
-    b->records[record] = s->record;
-    b->references[record] = s->reference ? xstrdup(s->reference) : NULL;
+    collate_name(b, s, record, s->audio_s);
 }
 
 /* Number the records of each row, and the places in each record; what is behind them is numbered
@@ -277,6 +300,10 @@ void collate(struct batch *b, const struct data_format *f, const struct sample *
 {
     memset(b, 0, sizeof *b);
     b->segments = 1;
+    if (f->crossing.is_used) {
+        collate_windows(b, f, samples, count);
+        return;
+    }
     struct item *items = place(b, f, samples, count);
     measure(b, f, samples, count);
     allocate(b, f->pad_id);
@@ -299,9 +326,14 @@ void batch_release(struct batch *b)
             free(b->ids[i]);
         if (b->references)
             free(b->references[i]);
+        if (b->languages)
+            free(b->languages[i]);
     }
     free(b->ids);
     free(b->references);
+    free(b->languages);
+    free(b->seconds);
+    free(b->language_at);
     free(b->has_ids);
     free(b->records);
     free(b->record_rows);

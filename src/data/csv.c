@@ -199,7 +199,7 @@ static json_t *read_number(const char *field)
 /* Keys whose values are lists (record.h).  A file may be called "[1] a.wav": others are texts. */
 static bool is_list(const char *name)
 {
-    static const char *const lists[] = {"messages", "audios", "images", "videos"};
+    static const char *const lists[] = {"messages", "audios", "images", "videos", "segments"};
     size_t i = 0;
     while (i < sizeof lists / sizeof *lists && strcmp(name, lists[i]) != 0)
         i++;

@@ -391,11 +391,12 @@ static float seconds_of(struct maker *k, const struct record_ref *ref)
 static void measure_window(struct maker *k, const struct plan_window *w)
 {
     float *seconds = xcalloc((size_t)w->count + 1, sizeof *seconds);
+    const uint32_t *lengths = plan_settings(k->o->plan)->sorts_text ? w->texts : w->lengths;
     for (int64_t i = 0; i < w->count; i++)
         seconds[i] = seconds_of(k, &w->records[i]);
     for (int64_t b = 0; b < w->batches; b++) {
         int64_t first = w->firsts[b];
-        add_step(k, seconds + first, w->lengths + first, w->firsts[b + 1] - first);
+        add_step(k, seconds + first, lengths + first, w->firsts[b + 1] - first);
     }
     k->f->padding.windows++;
     k->f->padding.records += w->count;
@@ -500,7 +501,9 @@ static int measure_padding(struct maker *k, struct err *e)
         return -1;
     if (p->windows == 0 && k->probe_file >= 0)
         measure_probe(k);
-    bool knows = k->with_sound > 0 && k->unknown <= 0.01 * k->with_sound;
+    /* Whole windows are not padded by other clips' length. */
+    bool knows = k->with_sound > 0 && k->unknown <= 0.01 * k->with_sound &&
+                 !plan_settings(k->o->plan)->sorts_text;
     p->frames = knows && b->frame_cells > 0 ? 1 - b->frames / b->frame_cells : -1;
     p->tokens = b->token_cells > 0 ? 1 - b->tokens / b->token_cells : -1;
     return 0;

@@ -70,6 +70,11 @@ static void fill_in(struct loader *l, const struct loader_options *o)
     if (plan->is_sequential && o->end_step <= 0)
         l->o.end_step = INT64_MAX;
     l->format = *o->format;
+    /* What is measured is the data as they are. */
+    if (plan->is_sequential) {
+        l->format.crossing.joining = SAMPLE_APART;
+        l->format.crossing.augment = (struct spec_augment){0};
+    }
     int64_t half = l->o.memory_max / 2;
     if (l->format.media_bytes_max <= 0 || l->format.media_bytes_max > half)
         l->format.media_bytes_max = half;

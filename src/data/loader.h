@@ -12,6 +12,9 @@
  *     }
  *     loader_close(l);
  *
+ * Clips for encoder-decoder models share windows, and are augmented, in the plans of training only:
+ * a sequential plan leaves the format's `joining` and `augment` out.
+ *
  * What comes out depends on plan and format only, never on threads, connections or timing.  A
  * record that cannot be used becomes a hole: its batch is made of the others, nothing moves up.
  * Holes are counted as their step is handed out, epoch by epoch; too many are an error that lists
@@ -66,7 +69,8 @@ struct loader_step {
     int64_t pictures;                     /* images, and frames of videos */
     int64_t splits;                       /* clips that were cut, since they were too long */
     double padding;                       /* part of the mel frames that is padding; of the tokens
-                                             when there is no sound, or records are packed */
+                                             when there is no sound, or records are packed, or
+                                             sound is always a whole window */
     char **bad;                           /* [bad_count] records met for the first time as bad: */
     int bad_count;                        /* "file:line: what is wrong (what to do)" */
     double waited_s;                      /* how long loader_next had to wait */

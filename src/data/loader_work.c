@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "data/collate.h"
 #include "data/loader_parts.h"
 
@@ -43,6 +44,13 @@ static int64_t feature_bytes(const struct loader *l, double seconds)
     return (int64_t)(seconds * m->rate / m->hop * m->bins * (int)sizeof(float));
 }
 
+/* The place that a clip has in the batch, for those of encoder-decoder models. */
+static int64_t window_bytes(const struct loader *l)
+{
+    const struct mel_config *m = mel_settings(l->format.mel);
+    return feature_bytes(l, (double)m->samples_max / m->rate);
+}
+
 static double seconds_of(uint32_t length)
 {
     return (double)length / TOKENS_PER_SECOND;
@@ -55,6 +63,9 @@ static int64_t sound_bytes(const struct loader *l, const struct slot *slot, uint
     double seconds = seconds_of(length);
     if (!l->format.mel)
         return 0;
+    if (l->format.crossing.is_used)
+        return (int64_t)(seconds * SOUND_BYTES_PER_SECOND) + feature_bytes(l, seconds) +
+               window_bytes(l);
     return (int64_t)(seconds * SOUND_BYTES_PER_SECOND) + feature_bytes(l, seconds) +
            feature_bytes(l, seconds_of(slot->longest));
 }
@@ -98,13 +109,18 @@ static int64_t sample_bytes(const struct loader *l, const struct slot *slot, int
     const struct sample *s = &slot->samples[i];
     int64_t bytes = SAMPLE_BYTES + (int64_t)s->count * 32;
     int bins = l->format.mel ? mel_settings(l->format.mel)->bins : 0;
-    for (int k = 0; k < s->clip_count; k++)
-        bytes += (int64_t)s->clips[k].frames * bins * (int)sizeof(float);
+    for (int k = 0; k < s->clip_count; k++) {
+        const struct sample_clip *c = &s->clips[k];
+        bytes += (int64_t)c->frames * bins * (int)sizeof(float);
+        bytes += c->samples ? c->sample_count * (int64_t)sizeof(float) : 0;
+    }
     for (int k = 0; k < s->picture_count; k++) {
         int tokens = s->pictures[k].picture.soft_tokens;
         int multiple = l->format.patches_multiple > 0 ? l->format.patches_multiple : SAMPLE_PATCHES;
         bytes += patch_bytes(l, tokens) + patch_bytes(l, tokens + multiple);
     }
+    if (l->format.crossing.is_used)
+        return bytes + s->clip_count * window_bytes(l);
     return bytes + (s->clip_count ? feature_bytes(l, seconds_of(slot->longest)) : 0);
 }
 
@@ -168,6 +184,17 @@ static void hold_files(struct loader *l, struct slot *slot, int i, const struct 
     pthread_mutex_unlock(&l->mutex);
 }
 
+/* Its number, and what is hidden of its features: that depends on where the record lies, for its
+ * number begins anew when a run is resumed. */
+static void number_sample(const struct loader *l, struct sample *s, const struct loader_window *w,
+                          int64_t i)
+{
+    const struct record_ref *ref = &w->plan.records[i];
+    uint64_t place = rng_u64((uint64_t)ref->file, 0, (uint64_t)ref->index);
+    s->record = w->number + i;
+    s->augment_key = rng_u64(l->format.crossing.augment_seed, (uint64_t)w->plan.epoch, place);
+}
+
 /* What came of a sample. */
 enum outcome { MADE, BAD_RECORD, BAD_LUCK };
 
@@ -202,7 +229,7 @@ static enum outcome make_sample(struct loader *l, struct slot *slot, int i, stru
         if (failed)
             err_in(e, "%s", r.where);
         else
-            s->record = w->number + slot->first + i;
+            number_sample(l, s, w, slot->first + i);
         record_release(&r);
     }
     loader_reader_release(&reader);
@@ -214,12 +241,20 @@ static enum outcome make_sample(struct loader *l, struct slot *slot, int i, stru
 /* ----------------------------------------------------------------- one step -- */
 
 /* Parts of a batch that are real, and all of it: frames when there is sound, else tokens; tokens of
- * rows that are packed, too. */
-static void measure(const struct batch *b, bool is_packed, int64_t *real, int64_t *all)
+ * rows that are packed, too, and where each clip has a whole window whatever its length. */
+static void measure(const struct loader *l, const struct batch *b, int64_t *real, int64_t *all)
 {
-    int64_t frames = is_packed ? 0 : (int64_t)b->clips * b->frames;
+    const struct sample_crossing *c = &l->format.crossing;
+    bool is_packed = l->format.pack_tokens > 0 && l->o.purpose == SAMPLE_TRAIN;
+    bool counts_tokens = is_packed || (c->is_used && c->has_whole_window);
+    int64_t frames = counts_tokens ? 0 : (int64_t)b->clips * b->frames;
     *all += frames ? frames : (int64_t)b->rows * b->len;
     *real += frames ? 0 : b->total;
+    if (frames && c->is_used) {
+        const struct mel_config *m = mel_settings(l->format.mel);
+        *real += (int64_t)(b->audio_s * m->rate / m->hop);
+        return;
+    }
     for (int64_t i = 0; i < frames; i++)
         *real += b->frame_valid[i];
 }
@@ -251,7 +286,7 @@ static void finish_step(struct loader *l, struct slot *slot)
         step->pictures += b->pictures;
         for (int k = 0; k < n; k++)
             step->splits += good[k].split_count;
-        measure(b, l->format.pack_tokens > 0 && l->o.purpose == SAMPLE_TRAIN, &real, &all);
+        measure(l, b, &real, &all);
     }
     step->padding = all ? 1 - (double)real / (double)all : 0;
     free(good);

@@ -33,7 +33,9 @@ struct plan_options {
     uint64_t seed;
     int batch;                            /* records a step, at least 1 */
     bool is_sequential;
-    bool is_sorted;                       /* batches of like lengths */
+    bool is_sorted;                       /* batches of like lengths ... */
+    bool sorts_text;                      /* ... of the text alone: where sound is always as long as
+                                             a window */
     int window_shards;                    /* 0: PLAN_SHARDS */
     int64_t window_bytes;                 /* of its shards, 0: PLAN_BYTES; one shard at least */
     int64_t limit;                        /* sequential: stop after so many records; 0: all.  Of
@@ -69,7 +71,8 @@ struct plan_window {
     bool *is_borrowed;
     int shard_count;
     struct record_ref *records;           /* in the order of the batches */
-    uint32_t *lengths;                    /* of each record */
+    uint32_t *lengths;                    /* of each record, sound included ... */
+    uint32_t *texts;                      /* ... and the part of it that is text */
     int64_t count;
     int64_t *firsts;                      /* [batches + 1] first record of each batch */
     int64_t batches;

@@ -12,6 +12,7 @@
 struct item {
     struct record_ref ref;
     uint32_t length, bucket;
+    uint32_t text;                        /* the part of `length` that is text */
     int64_t order;                        /* equally long ones stay in the order of the shuffle */
 };
 
@@ -72,17 +73,30 @@ static int read_indexes(const struct plan *p, struct plan_window *w, struct net 
 
 /* ------------------------------------------------------------------ records -- */
 
-static void add_item(struct opening *o, const struct record_ref *ref, uint32_t length)
+static void add_item(struct opening *o, const struct record_ref *ref, uint32_t length,
+                     uint32_t text)
 {
     if (o->count == o->capacity)
         o->items = mem_grow(o->items, &o->capacity, sizeof *o->items);
-    o->items[o->count++] = (struct item){.ref = *ref, .length = length};
+    o->items[o->count++] = (struct item){.ref = *ref, .length = length, .text = text};
 }
 
 static bool is_deleted(const struct opening *o, const char *id)
 {
     const struct patch *patch = o->m->options.patch;
     return patch && id && *id && patch_find(patch, id).is_deleted;
+}
+
+/* Indexes say the length of all.  Of a clip whose duration is not known its bytes were counted: the
+ * record's largest member. */
+static uint32_t text_of(const struct shard *s, const struct shard_record *r)
+{
+    int64_t largest = 0;
+    for (int i = 0; i < r->count; i++) {
+        int64_t size = s->members[r->first + i].size;
+        largest = size > largest ? size : largest;
+    }
+    return record_text_length(r->length, (double)r->seconds, largest);
 }
 
 static void add_shard(struct opening *o, int32_t file)
@@ -95,7 +109,7 @@ static void add_shard(struct opening *o, int32_t file)
         const struct shard_record *r = &s->records[k];
         struct record_ref ref = {.shard = s, .index = k, .file = file};
         if (!is_deleted(o, r->id ? r->id : r->key))
-            add_item(o, &ref, r->length);
+            add_item(o, &ref, r->length, text_of(s, r));
     }
 }
 
@@ -114,7 +128,7 @@ static void add_line(struct opening *o, int64_t line)
         record_facts(&facts, json, &place);
     json_decref(json);
     if (!is_deleted(o, facts.id))
-        add_item(o, &ref, facts.length);
+        add_item(o, &ref, facts.length, facts.text_length);
 }
 
 static void add_lines(struct opening *o, int64_t first, int64_t count)
@@ -171,7 +185,7 @@ static void shuffle_items(struct opening *o)
     for (size_t i = 0; i < o->count; i++) {
         to[i] = o->items[rng_shuffle_at(&shuffle, i)];
         to[i].order = (int64_t)i;
-        to[i].bucket = bucket_of(to[i].length);
+        to[i].bucket = bucket_of(o->p->o.sorts_text ? to[i].text : to[i].length);
     }
     free(o->items);
     o->items = to;
@@ -220,6 +234,7 @@ static void write_batches(struct opening *o, bool is_shuffled)
     w->batches = whole + (w->count % batch != 0);
     w->records = xcalloc(o->count + 1, sizeof *w->records);
     w->lengths = xcalloc(o->count + 1, sizeof *w->lengths);
+    w->texts = xcalloc(o->count + 1, sizeof *w->texts);
     w->firsts = xcalloc((size_t)w->batches + 1, sizeof *w->firsts);
     if (whole > 0)
         rng_shuffle_init(&shuffle, rng_seed(o->p->batch_seed, "order"), stream_of(w),
@@ -230,6 +245,7 @@ static void write_batches(struct opening *o, bool is_shuffled)
             from = (int64_t)rng_shuffle_at(&shuffle, (uint64_t)k) * batch + i % batch;
         w->records[i] = o->items[from].ref;
         w->lengths[i] = o->items[from].length;
+        w->texts[i] = o->items[from].text;
     }
     for (int64_t i = 0; i <= w->batches; i++)
         w->firsts[i] = i * batch < w->count ? i * batch : w->count;
@@ -297,6 +313,7 @@ void plan_window_release(struct plan_window *w)
     free(w->is_borrowed);
     free(w->records);
     free(w->lengths);
+    free(w->texts);
     free(w->firsts);
     memset(w, 0, sizeof *w);
 }

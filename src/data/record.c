@@ -81,7 +81,7 @@ static int check_misspelt(json_t *o, const char *const *usable, struct err *e)
 {
     static const char *const ours[] = {"messages",   "audio",  "audios", "audio_filepath", "image",
                                        "images",     "video",  "videos", "sound",          "text",
-                                       "completion", "prompt", NULL};
+                                       "completion", "prompt", "task",   "segments",       NULL};
     const char *key;
     json_t *v;
     json_object_foreach(o, key, v)
@@ -241,7 +241,9 @@ static int read_messages(struct record_parse *p, json_t *o, struct err *e)
         if (read_message(p, &r->messages[i], json_array_get(list, i), e))
             return err_in(e, "messages[%zu]", i);
     }
-    return check_used(p, o, e) ? -1 : check_misspelt(o, usable, e);
+    if (check_used(p, o, e) || check_misspelt(o, usable, e))
+        return -1;
+    return record_count(r, RECORD_AUDIO) > 0 ? record_read_speech(r, o, e) : 0;
 }
 
 /* ------------------------------------------------------------ short forms -- */
@@ -310,8 +312,12 @@ static int read_sound(const json_t *o, struct err *e)
 /* The keys that the form could have used. */
 static int check_media_keys(json_t *o, struct err *e)
 {
-    const char *usable[10] = {"text", "prompt", "language"};
+    const char *usable[12] = {"text", "prompt", "language"};
     int n = 3;
+    if (media_key(o, RECORD_AUDIO)) {
+        usable[n++] = "task";
+        usable[n++] = "segments";
+    }
     if (!has(o, "text"))
         usable[n++] = "completion";
     for (int i = 0; i < RECORD_KINDS; i++)
@@ -343,6 +349,11 @@ static int read_media_form(struct record_parse *p, json_t *o, struct err *e)
     for (int i = 0; i < RECORD_KINDS; i++)
         if (add_kind(p, o, order[i], has_sound && order[i] == RECORD_VIDEO, e))
             return -1;
+    if (record_count(p->r, RECORD_AUDIO) > 0 && record_read_speech(p->r, o, e))
+        return -1;
+    if (!text && !completion && p->r->speech.segment_count > 0)
+        text = p->r->joined =
+            record_join_segments(p->r->speech.segments, p->r->speech.segment_count);
     make_turns(p->r, prompt, text ? text : completion);
     return 0;
 }
@@ -417,9 +428,11 @@ void record_rename(json_t *o, char *const *columns, int column_count)
     free(values);
 }
 
-/* Give the record the text that a patch has for it: to the assistant's last turn. */
+/* Give the record the text that a patch has for it: to the assistant's last turn.  Its segments
+ * have the text that was mended. */
 static int override_text(json_t *o, const char *text, struct err *e)
 {
+    json_object_del(o, "segments");
     if (!has(o, "messages")) {
         bool is_completion = has_media(o) ? has(o, "completion") && !has(o, "text")
                                           : has(o, "prompt") || has(o, "completion");
@@ -451,7 +464,7 @@ static int read_name(struct record *r, const json_t *o, struct err *e)
     else if (id && !json_is_null(id))
         return err_set(e, ERR_DATA, "\"id\": expected a string or an integer, found %s",
                        json_kind_name(id));
-    r->language = json_get_str(o, "language", NULL, e);
+    r->speech.language = json_get_str(o, "language", NULL, e);
     r->seconds =
         record_seconds(json_object_get(o, "duration"), json_object_get(o, "audio_seconds"));
     return e->kind ? -1 : 0;
@@ -481,6 +494,7 @@ static int read_object(struct record_parse *p, struct err *e)
 int record_of_json(struct record *r, json_t *o, const struct record_place *place, struct err *e)
 {
     memset(r, 0, sizeof *r);
+    record_no_speech(&r->speech);
     r->where = xstrdup(place->where ? place->where : "");
     r->prompt = xstrdup(place->prompt ? place->prompt : "");
     r->json = o;
@@ -534,6 +548,7 @@ int record_of_files(struct record *r, const struct record_files *files, const ch
                {files->videos, files->video_count, RECORD_VIDEO},
                {files->clips, files->clip_count, RECORD_AUDIO}};
     memset(r, 0, sizeof *r);
+    record_no_speech(&r->speech);
     struct record_place place = {.dir = "."};
     struct record_parse p = {.r = r, .place = &place};
     r->prompt = xstrdup(prompt ? prompt : "");
@@ -559,6 +574,7 @@ int record_of_files(struct record *r, const struct record_files *files, const ch
 void record_of_clip(struct record *r, const char *path, const char *prompt)
 {
     memset(r, 0, sizeof *r);
+    record_no_speech(&r->speech);
     r->where = xstrdup(path);
     r->prompt = xstrdup(prompt ? prompt : "");
     r->media = xcalloc(1, sizeof *r->media);
@@ -596,6 +612,8 @@ void record_release(struct record *r)
     free(r->id);
     free(r->where);
     free(r->prompt);
+    free(r->joined);
+    free(r->speech.segments);
     json_decref(r->json);
     memset(r, 0, sizeof *r);
 }

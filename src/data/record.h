@@ -4,7 +4,7 @@
  *     {"messages": [{"role": "user", "content": [{"type": "audio", "audio": "a.flac"},
  *                                                {"type": "text", "text": "Transcribe."}]},
  *                   {"role": "assistant", "content": "good morning"}]}
- *     {"audio": "a.flac", "text": "good morning"}           also with "prompt", "language"
+ *     {"audio": "a.flac", "text": "good morning"}           also with "prompt"
  *     {"image": "a.jpg", "text": "a red circle"}            also with "prompt", "audio"
  *     {"video": "a.mp4", "text": "a door opens"}            also with "prompt", "audio"
  *     {"prompt": "2 + 2 =", "completion": "4"}
@@ -17,6 +17,12 @@
  * `"sound": true` in a video part, or in a record of the short form, puts one behind it.  Paths are
  * relative to the folder of the JSONL file.  "id" is the record's name.  Other keys are ignored,
  * unless they look like a misspelt one.
+ *
+ * A record with sound may say how it is transcribed (text/whisper.h), whatever its form:
+ * "language", "task" ("transcribe", "translate"), "timestamps" (true, false) and "segments", a list
+ * of {"start", "end", "text"} in seconds from the clip's begin.  In the short form the texts of the
+ * segments, joined, stand for a "text" that is not there.  A patch's text takes the place of the
+ * segments.
  *
  * The short forms with media become a user turn (images, videos, clips, then the prompt) and an
  * assistant turn (the text; beside a prompt, "completion" will do, too).  "image", "video" and
@@ -67,10 +73,13 @@ struct record {
     int message_count;
     struct record_media *media;           /* chat_part.media points here */
     int media_count;
-    const char *language;                 /* NULL: not said */
+    struct whisper_speech speech;         /* "language", "task", "timestamps", "segments": borrowed
+                                             from `json`, the segments owned.  Of records without
+                                             sound the language only */
     double seconds;                       /* "duration" or "audio_seconds", 0: not said */
     json_t *json;                         /* owns the texts of the line ... */
     char *prompt;                         /* ... and this the default prompt */
+    char *joined;                         /* the text of the segments, where there is no other */
 };
 
 /* What surrounds a record.  Everything is borrowed while it is read; `shard` for as long as the
@@ -105,9 +114,14 @@ struct record_facts {
                                              RECORD_IMAGE_TOKENS, ... */
     float seconds;                        /* "duration" or "audio_seconds", 0: not said, or
                                              there are media without sound only */
+    uint32_t text_length;                 /* the part of `length` that is text */
     int media_count;                      /* of all kinds, named in it; soundtracks count */
     int clip_count, image_count, video_count;
 };
+
+/* The text of a record of which only its length and its seconds of sound are known, and how many
+ * bytes its files have. */
+uint32_t record_text_length(uint32_t length, double seconds, int64_t file_bytes);
 
 /* Columns are looked up as they are named in `place`, so that `o` may be as it was written; a
  * patch's text counts instead of the record's.  A clip that lies elsewhere counts by the duration
@@ -138,6 +152,13 @@ const struct record_media *record_file(const struct record *r, int i);
 
 /* How many media of a kind it has; soundtracks are clips. */
 int record_count(const struct record *r, enum record_media_kind kind);
+
+/* The texts of segments as one, with a space between where neither side has one; the caller
+ * frees. */
+char *record_join_segments(const struct whisper_segment *segments, int count);
+
+/* "transcribe", "translate"; NULL: unknown. */
+const char *record_task_name(enum whisper_task task);
 
 /* The last message when it is the assistant's: what a generated reply is compared with; its text
  * parts joined, the caller frees.  NULL when there is none. */

@@ -128,6 +128,13 @@ static void count_messages(struct count *c, const json_t *list, const char *patc
     }
 }
 
+/* The texts of segments, where there is no other. */
+static void count_segments(struct count *c, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        count_text(c, json_object_get(json_array_get(list, i), "text"));
+}
+
 static void count_short_form(struct count *c, const json_t *o, const char *patch)
 {
     const json_t *completion = value_of(o, "completion", c->place);
@@ -145,6 +152,8 @@ static void count_short_form(struct count *c, const json_t *o, const char *patch
     count_text(c, value_of(o, "prompt", c->place));
     if (patch)
         c->text_bytes += (int64_t)strlen(patch);
+    else if (has_media && !text && !completion)
+        count_segments(c, value_of(o, "segments", c->place));
     else
         count_text(c, (has_media && text) || !completion ? text : completion);
 }
@@ -163,6 +172,7 @@ static void copy_id(struct record_facts *f, const json_t *id)
 static void add_up(struct record_facts *f, const struct count *c)
 {
     int64_t length = c->text_bytes / TEXT_BYTES_PER_TOKEN;
+    f->text_length = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
     if (f->media_count > 0 && f->clip_count == 0)
         f->seconds = 0;
     if (f->seconds > 0)
@@ -172,6 +182,14 @@ static void add_up(struct record_facts *f, const struct count *c)
     length += (int64_t)f->image_count * RECORD_IMAGE_TOKENS;
     length += (int64_t)f->video_count * RECORD_VIDEO_TOKENS;
     f->length = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
+}
+
+uint32_t record_text_length(uint32_t length, double seconds, int64_t file_bytes)
+{
+    int64_t sound = (int64_t)(seconds * TOKENS_PER_SECOND);
+    if (seconds <= 0)
+        sound = file_bytes / CLIP_BYTES_PER_TOKEN;
+    return sound < (int64_t)length ? length - (uint32_t)sound : 0;
 }
 
 void record_facts(struct record_facts *f, const json_t *o, const struct record_place *place)

@@ -1,5 +1,6 @@
 /* record_parts.h - what the files of the record share: record.c knows the forms, record_media.c
- * media and parts of messages, record_facts.c what planning counts. */
+ * media and parts of messages, record_speech.c how clips are transcribed, record_facts.c what
+ * planning counts. */
 #ifndef DATA_RECORD_PARTS_H
 #define DATA_RECORD_PARTS_H
 
@@ -63,6 +64,11 @@ const char *record_uri(const json_t *v, enum record_media_kind kind);
 /* A list has so many entries, one file is one; and the entry. */
 size_t record_list_size(const json_t *list);
 const json_t *record_list_at(const json_t *list, size_t i);
+
+/* Nothing is said of a clip. */
+void record_no_speech(struct whisper_speech *s);
+/* Read "task", "timestamps" and "segments" of a record with sound. */
+int record_read_speech(struct record *r, json_t *o, struct err *e) MUST_CHECK;
 
 /* "duration" or "audio_seconds"; 0: neither says anything sensible. */
 double record_seconds(const json_t *duration, const json_t *audio_seconds);

@@ -222,9 +222,18 @@ int sample_make(struct sample *s, const struct data_format *f, const struct reco
     s->id = xstrdup(r->id ? r->id : r->where);
     if (purpose == SAMPLE_GENERATE && r->kind == RECORD_CHAT)
         s->reference = record_reference(r);
+    if (f->crossing.is_used) {
+        int failed = sample_speech_make(s, f, r, e);
+        if (failed)
+            sample_release(s);
+        return failed;
+    }
+    s->language = r->speech.language ? xstrdup(r->speech.language) : NULL;
     int failed = sample_media_make(&media, s, f, r, count_media(s, r), e) ||
                  render(s, &media, f, r, e) || check_sample(s, f, r, e);
     sample_media_release(&media);
+    for (int i = 0; i < s->clip_count; i++)
+        s->audio_s += s->clips[i].audio_s;
     if (failed)
         sample_release(s);
     return failed ? -1 : 0;
@@ -257,9 +266,14 @@ int sample_of_audio(struct sample *s, const struct data_format *f, const float *
     s->purpose = SAMPLE_GENERATE;
     s->record = -1;
     s->id = xstrdup(r.where);
-    int failed = sample_media_of_audio(&media, s, f, x, count, e) || render(s, &media, f, &r, e) ||
+    int failed;
+    if (f->crossing.is_used) {
+        failed = sample_speech_of_audio(s, f, x, count, prompt, e);
+    } else {
+        failed = sample_media_of_audio(&media, s, f, x, count, e) || render(s, &media, f, &r, e) ||
                  check_sample(s, f, &r, e);
-    sample_media_release(&media);
+        sample_media_release(&media);
+    }
     record_release(&r);
     if (failed)
         sample_release(s);
@@ -268,8 +282,12 @@ int sample_of_audio(struct sample *s, const struct data_format *f, const float *
 
 void sample_release(struct sample *s)
 {
-    for (int i = 0; i < s->clip_count; i++)
+    for (int i = 0; i < s->clip_count; i++) {
         free(s->clips[i].mel);
+        free(s->clips[i].samples);
+        free(s->clips[i].behind);
+        free(s->clips[i].reference);
+    }
     for (int i = 0; i < s->picture_count; i++)
         picture_release(&s->pictures[i].picture);
     free(s->clips);
@@ -280,5 +298,7 @@ void sample_release(struct sample *s)
     free(s->supervised);
     free(s->spans);
     free(s->reference);
+    free(s->language);
+    free(s->starts);
     memset(s, 0, sizeof *s);
 }

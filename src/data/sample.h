@@ -10,6 +10,7 @@
 #include "data/record.h"
 #include "media/mel.h"
 #include "media/picture.h"
+#include "media/spec_augment.h"
 #include "text/chat.h"
 
 /* Below this peak (-60 dB of full scale) a clip is called silent, and a record with it bad. */
@@ -18,6 +19,30 @@
 /* Media replaced by what says nothing, to see what a model makes of them: silence of the same
  * length, grey of the same size. */
 enum sample_ablation { SAMPLE_WHOLE, SAMPLE_WITHOUT_AUDIO, SAMPLE_WITHOUT_IMAGE };
+
+/* Several clips in one window of an encoder-decoder model. */
+enum sample_joining { SAMPLE_APART, SAMPLE_JOIN_PLAIN, SAMPLE_JOIN_TIMESTAMPS };
+
+/* What encoder-decoder models need (text/whisper.h).  Zeroed: none. */
+struct sample_crossing {
+    bool is_used;                         /* the decoder looks across at its row's clip, which takes
+                                             no tokens; a record has exactly one clip */
+    const char *language;                 /* of records that do not say: a name or code, "detect",
+                                             or NULL: such records are bad */
+    enum whisper_task task;               /* of records that do not say */
+    bool has_timestamps;                  /* records with segments are trained on them, unless they
+                                             say "timestamps": false */
+    bool has_whole_window;                /* clips are filled up to the whole window, as the model
+                                             was trained; else the batch's longest, in positions
+                                             that are cut off behind */
+    enum sample_joining joining;          /* training: clips of a batch share windows (first fit,
+                                             the longest first): one after the other, texts joined
+                                             by a space or each between its timestamps.  Only those
+                                             of one language and task, without a prompt, and either
+                                             all with timestamps or all without */
+    struct spec_augment augment;          /* training: of the finished features; all zero: none */
+    uint64_t augment_seed;
+};
 
 /* What is needed to make samples for a model.  Plain values; everything is borrowed. */
 struct data_format {
@@ -35,6 +60,7 @@ struct data_format {
     const char *prompt;                   /* for clips that bring none; may be NULL */
     bool is_thinking;
     bool allows_silence;                  /* silent clips are no error */
+    struct sample_crossing crossing;
     int64_t media_bytes_max;              /* a larger media file is bad, found before it is read;
                                              0: what the longest clip could need, and the limits
                                              of image.h and video.h */
@@ -65,11 +91,23 @@ enum sample_purpose {
 };
 
 struct sample_clip {
-    float *mel;                           /* [frames,M], all of them real */
+    float *mel;                           /* [frames,M], all of them real; NULL while ... */
+    float *samples;                       /* ... these [sample_count] wait for company in a window
+                                             (sample_joining) */
+    int64_t sample_count;                 /* of the sound, in encoder-decoder models */
     int frames;
     int soft_tokens;
     double audio_s;
     uint64_t key;                         /* of the sound: a hash of the features; 0: unknown */
+    /* Encoder-decoder models: the frames end where the sound does not reach, with one that says
+     * what silence looks like beside it; the rest of the window is like it. */
+    int language_at;                      /* of whisper_prefix, in its own tokens; -1: none */
+    int32_t *behind;                      /* [behind_count] its text where another one stands in
+                                             front of it in the window; NULL: as it is */
+    int behind_count;
+    bool can_join;                        /* it may share its window */
+    char *reference;                      /* SAMPLE_GENERATE: what is said in this window of a
+                                             recording that was cut; else NULL */
 };
 
 /* An image, or a frame of a video. */
@@ -101,6 +139,12 @@ struct sample {
     int picture_count;
     int split_count;                      /* clips that were cut */
     char *reference;                      /* SAMPLE_GENERATE: the text to compare with, or NULL */
+    char *language;                       /* as the record says it, or NULL; for reports */
+    double audio_s;                       /* of all its clips */
+    /* Encoder-decoder models: clip k has the tokens from starts[k] to starts[k + 1]. */
+    int *starts;                          /* [clip_count + 1]; else NULL */
+    uint64_t augment_key;                 /* what is hidden of its features is a function of it: of
+                                             the record and the epoch */
 };
 
 /* Read the media of a record into memory (of any length, when `f` has no model): where they lie, or
@@ -110,10 +154,19 @@ struct sample {
 int sample_fetch(const struct data_format *f, struct record *r, shard_read_fn read, void *arg,
                  struct err *e) MUST_CHECK;
 
+/* With segments, a recording for an encoder-decoder model may be so long: it is cut. */
+enum { SAMPLE_SEGMENTED_SECONDS_MAX = 3600 };
+
 /* Make a sample; media that were not fetched yet are, but those of shards must be.  What is wrong
  * with the record is ERR_DATA and names the clip, picture or video, but not the record; anything
  * else is not the record's fault.  A record whose media take more tokens than there may be names
  * the setting that would fit in its hint.  On failure `s` is released.  Thread-safe.
+ *
+ * For encoder-decoder models a record has one clip, and for training a text.  One that is longer
+ * than the window, or whose text has more tokens than the decoder has positions, is cut where
+ * segments of the record end: each window holds as many as fit, begins with the first one's start
+ * and is a clip of its own.  In front of the first stands the record's prompt; in front of the
+ * others, if there is one, the text of the window before (nothing for generation).
  *
  * An ablated sample (see sample_ablation) has the same tokens as a whole one: a long clip is cut
  * where its sound would have it. */
@@ -127,7 +180,8 @@ int sample_load(struct sample *s, const struct data_format *f, const struct mani
                 enum sample_purpose purpose, struct err *e) MUST_CHECK;
 
 /* The prompt for transcribing 16 kHz samples (a piece of a longer file, say).  `prompt` NULL
- * means the format's own. */
+ * means the format's own.  Encoder-decoder models: of the format's language and task, to be
+ * detected where it has none, with timestamps where it has them. */
 int sample_of_audio(struct sample *s, const struct data_format *f, const float *x, int64_t count,
                     const char *prompt, struct err *e) MUST_CHECK;
 

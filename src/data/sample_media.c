@@ -46,11 +46,13 @@ int sample_check_senses(const struct data_format *f, const struct record *r, str
 
 /* The longest clip that is decoded, in seconds: what the model takes at once, or, when long ones
  * are cut, what the tokens of a record have room for. */
-static double seconds_max(const struct data_format *f)
+static double seconds_max(const struct data_format *f, bool is_segmented)
 {
     const struct mel_config *m = mel_settings(f->mel);
     double one = (double)m->samples_max / m->rate;
     int tokens = f->max_tokens > 0 ? f->max_tokens : SAMPLE_SOFT_TOKENS_MAX;
+    if (f->crossing.is_used)
+        return is_segmented ? SAMPLE_SEGMENTED_SECONDS_MAX : one;
     if (!f->splits_long_audio)
         return one;
     double room = (double)tokens * m->subsample * m->hop / m->rate;
@@ -60,19 +62,22 @@ static double seconds_max(const struct data_format *f)
 
 /* The largest file that a clip can be in: the longest clip, as fine as sound is recorded, and
  * whatever else may lie in the file. */
-static int64_t sound_bytes_max(const struct data_format *f)
+static int64_t sound_bytes_max(const struct data_format *f, const struct record *r)
 {
-    double sound = seconds_max(f) * FINEST_RATE * FINEST_CHANNELS * FINEST_BYTES + OTHER_BYTES;
+    double sound =
+        seconds_max(f, r->speech.segment_count > 0) * FINEST_RATE * FINEST_CHANNELS * FINEST_BYTES +
+        OTHER_BYTES;
     return sound < (double)AUDIO_FILE_BYTES_MAX ? (int64_t)sound : AUDIO_FILE_BYTES_MAX;
 }
 
-static int64_t kind_bytes_max(const struct data_format *f, enum record_media_kind kind)
+static int64_t kind_bytes_max(const struct data_format *f, const struct record *r,
+                              enum record_media_kind kind)
 {
     if (kind == RECORD_IMAGE)
         return IMAGE_FILE_BYTES_MAX;
     if (kind == RECORD_VIDEO)
         return VIDEO_FILE_BYTES_MAX;
-    return f->mel ? sound_bytes_max(f) : AUDIO_FILE_BYTES_MAX;
+    return f->mel ? sound_bytes_max(f, r) : AUDIO_FILE_BYTES_MAX;
 }
 
 int64_t sample_bytes_max(const struct data_format *f, const struct record *r, int i)
@@ -80,7 +85,7 @@ int64_t sample_bytes_max(const struct data_format *f, const struct record *r, in
     /* A video's file is as large as a video may be, even where only its sound is asked for. */
     int64_t most = 0;
     for (int k = 0; k < r->media_count; k++) {
-        int64_t bytes = kind_bytes_max(f, r->media[k].kind);
+        int64_t bytes = kind_bytes_max(f, r, r->media[k].kind);
         if (record_file(r, k) == record_file(r, i) && bytes > most)
             most = bytes;
     }
@@ -117,8 +122,7 @@ static bool has_room(const struct making *g)
     return g->f->max_tokens <= 0 || g->m->total <= g->f->max_tokens;
 }
 
-/* 64 bits of a hash of features and their shape; 0 means unknown, so it is never that. */
-static uint64_t key_of(const int32_t shape[3], const void *data, size_t size)
+uint64_t sample_key(const int32_t shape[3], const void *data, size_t size)
 {
     unsigned char digest[HASH_SIZE];
     uint64_t key = 0;
@@ -156,7 +160,7 @@ static int add_clip(struct making *g, const float *x, int64_t count, struct err 
         mel_compute(mel, x, count, frames, c.mel);
         free(silence);
         if (g->f->has_keys)
-            c.key = key_of((int32_t[]){frames, m->bins, 0}, c.mel, numbers * sizeof *c.mel);
+            c.key = sample_key((int32_t[]){frames, m->bins, 0}, c.mel, numbers * sizeof *c.mel);
     }
     struct sample *s = g->s;
     s->clips = xrealloc(s->clips, ((size_t)s->clip_count + 1) * sizeof *s->clips);
@@ -179,6 +183,14 @@ static int add_pieces(struct making *g, const float *x, int64_t count, struct er
     return failed;
 }
 
+int sample_check_silence(const struct data_format *f, const struct audio *a, struct err *e)
+{
+    if (f->allows_silence || audio_peak(a) >= SAMPLE_SILENCE_PEAK)
+        return 0;
+    return err_set(e, ERR_DATA, "the clip is silent (%.1f s, all below -60 dB)",
+                   (double)a->count / mel_settings(f->mel)->rate);
+}
+
 static const char SPLIT_HINT[] = "`long_audio: split` cuts longer recordings at silence";
 
 static int add_sound(struct making *g, const struct audio *a, struct err *e)
@@ -191,16 +203,15 @@ static int add_sound(struct making *g, const struct audio *a, struct err *e)
                 (double)m->samples_max / m->rate);
         return err_hint(e, "%s", SPLIT_HINT);
     }
-    if (!g->f->allows_silence && mel_frames_valid(g->f->mel, a->count) > 0 &&
-        audio_peak(a) < SAMPLE_SILENCE_PEAK)
-        return err_set(e, ERR_DATA, "the clip is silent (%.1f s, all below -60 dB)", audio_s);
+    if (mel_frames_valid(g->f->mel, a->count) > 0 && sample_check_silence(g->f, a, e))
+        return -1;
     return is_long ? add_pieces(g, a->samples, a->count, e) : add_clip(g, a->samples, a->count, e);
 }
 
 static int decode_sound(struct making *g, const void *bytes, size_t size, struct err *e)
 {
     char hint[120];
-    double most = seconds_max(g->f);
+    double most = seconds_max(g->f, false);
     bool is_cut = g->f->splits_long_audio;
     if (is_cut && g->f->max_tokens > 0)
         snprintf(hint, sizeof hint, "max_tokens: %d has room for %.1f s of sound", g->f->max_tokens,
@@ -249,7 +260,7 @@ static int add_picture(struct making *g, int tokens_max, const struct image *im,
         if (g->f->ablation == SAMPLE_WITHOUT_IMAGE)
             memset(p.picture.patches, GREY, size);
         if (g->f->has_keys)
-            p.key = key_of(shape, p.picture.patches, size);
+            p.key = sample_key(shape, p.picture.patches, size);
     }
     struct sample *s = g->s;
     s->pictures = xrealloc(s->pictures, ((size_t)s->picture_count + 1) * sizeof *s->pictures);
@@ -288,7 +299,7 @@ static int decode_video(struct making *g, const void *bytes, size_t size, struct
 /* ------------------------------------------------------------------ items -- */
 
 /* The bytes of item `i`: those of the record, else loaded into `loaded`, once for each file. */
-static const void *bytes_of(const struct making *g, const struct record *r, int i,
+static const void *bytes_of(const struct data_format *f, const struct record *r, int i,
                             struct record_media *loaded, size_t *size, struct err *e)
 {
     const struct record_media *media = record_file(r, i);
@@ -298,8 +309,7 @@ static const void *bytes_of(const struct making *g, const struct record *r, int 
     }
     struct record_media *own = &loaded[media - r->media];
     if (!media->bytes && !own->bytes)
-        own->bytes =
-            source_load(g->f->net, media->uri, sample_bytes_max(g->f, r, i), &own->size, e);
+        own->bytes = source_load(f->net, media->uri, sample_bytes_max(f, r, i), &own->size, e);
     *size = media->bytes ? media->size : own->size;
     return media->bytes ? media->bytes : own->bytes;
 }
@@ -308,7 +318,7 @@ static int make_item(struct making *g, const struct record *r, int i, struct rec
                      struct err *e)
 {
     size_t size = 0;
-    const void *bytes = bytes_of(g, r, i, loaded, &size, e);
+    const void *bytes = bytes_of(g->f, r, i, loaded, &size, e);
     if (!bytes)
         return -1;
     int failed;
@@ -319,6 +329,21 @@ static int make_item(struct making *g, const struct record *r, int i, struct rec
     else
         failed = decode_video(g, bytes, size, e);
     return failed ? err_in(e, "%s", r->media[i].name) : 0;
+}
+
+int sample_decode(const struct data_format *f, const struct record *r, int i,
+                  const struct audio_options *o, struct audio *a, struct err *e)
+{
+    struct record_media *loaded = xcalloc((size_t)r->media_count + 1, sizeof *loaded);
+    size_t size = 0;
+    const void *bytes = bytes_of(f, r, i, loaded, &size, e);
+    int failed = bytes ? audio_decode(a, bytes, size, o, e) : -1;
+    if (bytes && failed)
+        err_in(e, "%s", r->media[i].name);
+    for (int k = 0; k < r->media_count; k++)
+        free(loaded[k].bytes);
+    free(loaded);
+    return failed;
 }
 
 static void begin(struct sample_media *m, int items)

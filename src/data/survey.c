@@ -52,7 +52,7 @@ struct survey_private {
 struct facts {
     double seconds;
     int64_t clips, images, videos, unknown, misstated;
-    int64_t characters, tokens, supervised;
+    int64_t characters, tokens, supervised, windows;
     uint64_t hashes[RECORD_MEDIA_MAX];    /* of the media files' bytes */
     int hash_count;
 };
@@ -149,12 +149,23 @@ static int check_words(const struct record *r, struct err *e)
     return err_set(e, ERR_DATA, "no text to learn: nothing that the assistant says");
 }
 
+/* Segments of the only clip must lie in it. */
+static int check_segments(const struct facts *f, const struct record *r, struct err *e)
+{
+    struct whisper_speech speech = r->speech;
+    if (f->clips != 1)
+        return 0;
+    speech.seconds = f->seconds;
+    return whisper_check_segments(&speech, e);
+}
+
 /* All that needs the bytes of the media. */
 static int look_inside(struct facts *f, const struct survey *s, const struct walk_record *w,
                        struct err *e)
 {
     const struct survey_options *o = s->own->o;
     struct record *r = w->record;
+    bool is_cut = false;                  /* then silence between its windows was left out */
     if (sample_fetch(o->format, r, w->read, w->read_arg, e))
         return -1;
     for (int i = 0; i < r->media_count; i++)
@@ -164,6 +175,8 @@ static int look_inside(struct facts *f, const struct survey *s, const struct wal
         for (int i = 0; i < r->media_count; i++)
             if (decode_gently(f, s, r, i, e))
                 return -1;
+        if (check_segments(f, r, e))
+            return -1;
     } else {
         struct sample made;
         if (sample_make(&made, o->format, r, SAMPLE_TRAIN, e))
@@ -171,11 +184,12 @@ static int look_inside(struct facts *f, const struct survey *s, const struct wal
         f->tokens = made.count;
         for (int i = 0; i < made.count; i++)
             f->supervised += made.supervised[i];
-        for (int i = 0; i < made.clip_count; i++)
-            f->seconds += made.clips[i].audio_s;
+        f->windows = made.starts ? made.clip_count : 0;
+        f->seconds = made.audio_s;
+        is_cut = made.starts && made.split_count > 0;
         sample_release(&made);
     }
-    double off = fabs(r->seconds - f->seconds);
+    double off = is_cut ? 0 : fabs(r->seconds - f->seconds);
     f->misstated = f->clips > 0 && r->seconds > 0 && off > 0.5 && off > 0.05 * f->seconds;
     return 0;
 }
@@ -187,7 +201,7 @@ static int look(struct facts *f, const struct survey *s, const struct walk_recor
     f->images = record_count(r, RECORD_IMAGE);
     f->videos = record_count(r, RECORD_VIDEO);
     count_characters(f, r);
-    if (check_words(r, e))
+    if (!s->own->o->format->crossing.is_used && check_words(r, e))
         return -1;
     if (s->own->o->decodes)
         return look_inside(f, s, w, e);
@@ -282,7 +296,12 @@ static void add_good(struct survey *s, const struct facts *f, const struct recor
     add_value(&s->texts, (double)f->characters);
     if (f->tokens)
         add_value(&s->lengths, (double)f->tokens);
-    add_language(s, r->language, f->seconds);
+    add_language(s, r->speech.language, f->seconds);
+    if (r->speech.task != WHISPER_TASK_UNKNOWN)
+        s->tasks[r->speech.task]++;
+    s->segmented += r->speech.segment_count > 0;
+    s->segments += r->speech.segment_count;
+    s->windows += f->windows;
     for (int i = 0; i < f->hash_count; i++)
         add_key(&s->own->clips, f->hashes[i], number);
 }

@@ -48,7 +48,8 @@ struct survey_values {
 struct survey {
     int64_t records, clips;               /* good and bad records; clips of the good ones, ... */
     int64_t images, videos;               /* ... and their images and videos */
-    double seconds;                       /* of sound, as far as it is known */
+    double seconds;                       /* of sound, as far as it is known; of recordings that are
+                                             cut into windows, what these have */
     int64_t unknown;                      /* clips whose duration is not known */
     int64_t characters, tokens, supervised;
     struct survey_values durations;       /* seconds of sound a record */
@@ -56,6 +57,9 @@ struct survey {
     struct survey_values lengths;         /* tokens, with a model */
     struct survey_language *languages;    /* most records first */
     int language_count;
+    int64_t tasks[2];                     /* records that say transcribe, translate */
+    int64_t segmented, segments;          /* records that have segments, and how many */
+    int64_t windows;                      /* with an encoder-decoder model: rows that they make */
     int64_t bad_records, lost_shards;     /* what lost shards hold is not counted anywhere */
     struct survey_bad *bad;               /* both, in the order of the data ... */
     int64_t bad_count;                    /* ... SURVEY_BAD_MAX at most */
