@@ -1,4 +1,4 @@
-/* gemma4_fixture.h - a tiny Gemma 4, and what transformers computes with it. */
+/* gemma4_fixture.h - a tiny Gemma 4 (or Whisper), and what transformers computes with it. */
 #ifndef GEMMA4_FIXTURE_H
 #define GEMMA4_FIXTURE_H
 
@@ -18,6 +18,10 @@
 #define MOE_MODEL "tests/data/gemma4_26b"
 #define DENSE_MODEL "tests/data/gemma4_31b"
 #define UNIFIED_MODEL "tests/data/gemma4_12b"
+/* Encoder-decoder models (tests/fixtures/whisper.py). */
+#define WHISPER_V2 "tests/data/whisper/v2"
+#define WHISPER_V3 "tests/data/whisper/v3"
+#define WHISPER_EN "tests/data/whisper/en"
 
 struct fixture {
     struct model *model;
@@ -120,7 +124,8 @@ static inline void fixture_open_with(struct fixture *f, const char *dir, struct 
     }
     if (safetensors_find(f->reference, "mel")) {
         f->in.mel = fixture_array(f, "mel", MX_FLOAT32);
-        f->in.frame_valid = fixture_array(f, "frame_valid", MX_BOOL);
+        if (safetensors_find(f->reference, "frame_valid"))
+            f->in.frame_valid = fixture_array(f, "frame_valid", MX_BOOL);
     }
     f->B = mx_dim(f->in.tokens, 0);
     f->T = mx_dim(f->in.tokens, 1);
@@ -213,7 +218,8 @@ static inline void fixture_adapt(struct fixture *f)
         towers[n++] = "audio";
     if (f->model->facts.image_id >= 0)
         towers[n++] = "vision";
-    if (f->model->facts.image_id >= 0 || f->model->facts.audio_id >= 0)
+    if (!f->model->facts.is_crossing &&
+        (f->model->facts.image_id >= 0 || f->model->facts.audio_id >= 0))
         towers[n++] = "projector";
     struct nn_lora_config c = {.rank = 2,
                                .alpha = 4,

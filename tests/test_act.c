@@ -16,11 +16,38 @@ static void test_act__equal_torch(void **state)
     expect_ref(nn_clamp(x, 2.5), "act.clamp", 0);
 }
 
+static void weighted_gelu(void *arg, const mx_array *in, int n_in, mx_array *out, int n_out)
+{
+    (void)in;
+    (void)n_in;
+    (void)n_out;
+    mx_array y = nn_gelu(*(const mx_array *)arg);
+    out[0] = mx_sum_all(mx_multiply(mx_astype(y, MX_FLOAT32), ref("gelu.dy")));
+}
+
+static void test_act__gelu_and_its_gradient_equal_torch(void **state)
+{
+    (void)state;
+    mx_array x = mx_slot(ref("act.x")), out, dx;
+    expect_ref(nn_gelu(x), "gelu.y", 1e-6);
+    mx_value_and_grad(weighted_gelu, &x, (struct mx_arrays){0}, (struct mx_arrays){&x, 1}, &out, 1,
+                      &dx);
+    expect_ref(dx, "gelu.dx", 1e-6);
+
+    /* In bfloat16 the tail keeps its digits: 1 + erf would round them away. */
+    mx_set(x, mx_full(-4, MX_BFLOAT16, 2));
+    float *y = read_floats(nn_gelu(x));
+    assert_near(y[0], -4 * 3.167124e-5, 1e-6);
+    free(y);
+    mx_slot_free(x);
+}
+
 static void test_act__keeps_the_dtype(void **state)
 {
     (void)state;
     mx_array x = mx_astype(ref("act.x"), MX_BFLOAT16);
     assert_int_equal(mx_dtype(nn_gelu_approx(x)), MX_BFLOAT16);
+    assert_int_equal(mx_dtype(nn_gelu(x)), MX_BFLOAT16);
     assert_int_equal(mx_dtype(nn_silu(x)), MX_BFLOAT16);
     assert_int_equal(mx_dtype(nn_relu(x)), MX_BFLOAT16);
     assert_int_equal(mx_dtype(nn_softplus(x)), MX_BFLOAT16);
@@ -43,6 +70,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         nn_test(test_act__equal_torch),
+        nn_test(test_act__gelu_and_its_gradient_equal_torch),
         nn_test(test_act__keeps_the_dtype),
         nn_test(test_act__clamp_stays_in_the_dtype),
     };

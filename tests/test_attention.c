@@ -1,5 +1,6 @@
 /* Attention and its masks against torch, with two query heads a key head and scale 1. */
 #include "nn/attention.h"
+#include "nn/dropout.h"
 #include "nn_testing.h"
 
 static mx_array ints(const int32_t *v, int rows, int n)
@@ -57,6 +58,43 @@ static void test_attention__one_token_a_row(void **state)
         assert_near(m[9 + s], 1, 0);
     }
     free(m);
+}
+
+static void test_attention__all_keys(void **state)
+{
+    (void)state;
+    mx_array y = nn_attention_all(ref("across.q"), ref("across.k"), ref("across.v"), 0.35);
+    expect_ref(y, "across.y", 2e-6);
+}
+
+/* ---------------------------------------------------------------- dropout -- */
+
+static void test_attention__without_key_nothing_is_dropped(void **state)
+{
+    (void)state;
+    mx_array q = ref("across.q"), k = ref("across.k"), v = ref("across.v");
+    mx_array y = nn_attention_dropout(q, k, v, 0.35, false, MX_NONE, MX_NONE, 0, 0.5);
+    expect_ref(y, "across.y", 2e-6);
+
+    y = nn_attention_dropout(q, k, v, 0.35, true, MX_NONE, MX_NONE, 0, 0.5);
+    expect_near(y, nn_attention(q, k, v, 0.35, MX_NONE), 2e-6);
+    struct nn_sight all = places(9), some = {.place = ints((int32_t[]){1, 3, 3, 5, 8}, 1, 5)};
+    mx_array mask = nn_mask(&some, &all, 0, false);
+    y = nn_attention_dropout(q, k, v, 0.35, true, mask, MX_NONE, 0, 0.5);
+    expect_near(y, nn_attention(q, k, v, 0.35, mask), 2e-6);
+}
+
+/* Probabilities are dropped, by key and site, and the others scaled up. */
+static void test_attention__drops_probabilities(void **state)
+{
+    (void)state;
+    mx_array q = ref("across.q"), k = ref("across.k"), v = ref("across.v");
+    mx_array key = mx_random_key(3);
+    mx_array s = mx_matmul(mx_scale(q, 0.35), mx_swapaxes(k, 2, 3));
+    mx_array p = mx_softmax(s, -1);
+    mx_array kept = nn_dropout(mx_full(1, MX_FLOAT32, 2, 4, 5, 9), key, 7, 0.4);
+    mx_array y = nn_attention_dropout(q, k, v, 0.35, false, MX_NONE, key, 7, 0.4);
+    expect_near(y, mx_matmul(mx_multiply(p, kept), v), 2e-6);
 }
 
 /* ------------------------------------------------- segments, images, kept rows -- */
@@ -189,6 +227,9 @@ int main(void)
         nn_test(test_attention__window),
         nn_test(test_attention__window_counts_its_own_position),
         nn_test(test_attention__one_token_a_row),
+        nn_test(test_attention__all_keys),
+        nn_test(test_attention__without_key_nothing_is_dropped),
+        nn_test(test_attention__drops_probabilities),
         nn_test(test_attention__runs),
         nn_test(test_attention__segments_and_blocks),
         nn_test(test_attention__bands_equal_the_whole),

@@ -95,6 +95,52 @@ static void test_bind__values_names_and_dtypes(void **state)
     done(s);
 }
 
+/* Biases beside the weights of norms and convolutions; in float16, as some checkpoints are. */
+static void test_bind__norms_and_convolutions_with_bias(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    mx_array w = mx_reshape(mx_arange(0, 12, 1, MX_FLOAT32), 2, 3, 2);
+    struct safetensors_item items[] = {
+        {"norm.weight", mx_full(2, MX_FLOAT32, 3), MX_FLOAT16},
+        {"norm.bias", mx_full(-0.5, MX_FLOAT32, 3), MX_FLOAT16},
+        {"conv.weight", w, MX_FLOAT16},
+        {"conv.bias", mx_full(7, MX_FLOAT32, 2), MX_FLOAT16},
+    };
+    struct safetensors *s = checkpoint(items, 4);
+
+    for (int is_random = 0; is_random < 2; is_random++) {
+        struct nn_norm norm;
+        struct nn_conv conv;
+        struct nn_binder b;
+
+        nn_binder_init(&b, &params, is_random ? NULL : s, MX_FLOAT32);
+        b.eps = 1e-5;
+        nn_bind_layer_norm(&b, "norm", &norm, 3);
+        nn_bind_conv1d_bias(&b, "conv", &conv, 3, 2, 2);
+        if (nn_bind_end(&b, &e))
+            fail_msg("%s", e.text);
+        assert_near(norm.eps, 1e-5, 0);
+        assert_int_equal(conv.groups, 1);
+        assert_int_equal(params.count, 4);
+        assert_int_equal(params.at[1].role, NN_WEIGHT);
+        if (is_random) {
+            expect_near(norm.weight, mx_full(1, MX_FLOAT32, 3), 0);
+            expect_near(norm.bias, mx_zeros(MX_FLOAT32, 3), 0);
+            expect_near(conv.bias, mx_zeros(MX_FLOAT32, 2), 0);
+        } else {
+            assert_int_equal(params.at[1].stored, MX_FLOAT16);
+            assert_int_equal(mx_dtype(norm.bias), MX_FLOAT32);
+            expect_near(norm.weight, mx_full(2, MX_FLOAT32, 3), 0);
+            expect_near(norm.bias, mx_full(-0.5, MX_FLOAT32, 3), 0);
+            expect_near(conv.weight, w, 0);
+            expect_near(conv.bias, mx_full(7, MX_FLOAT32, 2), 0);
+        }
+        nn_params_release(&params);
+    }
+    done(s);
+}
+
 static void test_bind__lists_all_problems(void **state)
 {
     (void)state;
@@ -465,6 +511,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         nn_test(test_bind__values_names_and_dtypes),
+        nn_test(test_bind__norms_and_convolutions_with_bias),
         nn_test(test_bind__lists_all_problems),
         nn_test(test_bind__random_starts),
         nn_test(test_bind__random_depends_on_seed_and_name_only),

@@ -15,6 +15,11 @@ static double gelu(double x)
     return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
 }
 
+static double exact_gelu(double x)
+{
+    return 0.5 * x * erfc(-x * sqrt(0.5));
+}
+
 static double sigmoid(double x)
 {
     return 1 / (1 + exp(-x));
@@ -44,6 +49,7 @@ static void test_fastmath__functions_equal_the_library(void **state)
     check(fastmath_sigmoid, sigmoid, 0);
     check(fastmath_silu, silu, 0);
     check(fastmath_gelu_approx, gelu, 1);
+    check(fastmath_gelu, exact_gelu, 1);
 }
 
 static void test_fastmath__ends_of_the_range(void **state)
@@ -130,6 +136,21 @@ static void test_fastmath__gradients_equal_differences(void **state)
     }
 }
 
+static void test_fastmath__gelu_s_slope(void **state)
+{
+    float x[COUNT], dy[COUNT], dx[COUNT];
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        x[i] = input(i) / 3;
+        dy[i] = (float)(i % 5) - 2.0f;
+    }
+    fastmath_gelu_grad(dx, x, dy, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        double v = x[i], phi = exp(-v * v / 2) / sqrt(2 * acos(-1));
+        assert_near(dx[i], dy[i] * (0.5 * erfc(-v * sqrt(0.5)) + v * phi), 1e-6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_fastmath__ends_of_the_range),
         cmocka_unit_test(test_fastmath__softmax_sums_to_one),
         cmocka_unit_test(test_fastmath__gradients_equal_differences),
+        cmocka_unit_test(test_fastmath__gelu_s_slope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

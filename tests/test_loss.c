@@ -42,9 +42,10 @@ static void release(struct setting *s)
     mx_slot_free(s->rows);
 }
 
-static void check_loss(const char *group, double softcap, int chunk)
+static void check_loss(const char *group, double softcap, int chunk, double smoothing)
 {
     struct setting s = setting(group, softcap, chunk);
+    s.head.smoothing = smoothing;
     mx_array sum = nn_loss_sum(&s.head, s.rows, s.ids, s.weights), grads[2], out;
 
     expect_near(sum, ref_in(group, "sum"), 1e-6);
@@ -67,11 +68,21 @@ static void check_loss(const char *group, double softcap, int chunk)
 static void test_loss__equals_torch(void **state)
 {
     (void)state;
-    check_loss("plain", 0, 0);
-    check_loss("plain", 0, 4);
-    check_loss("capped", 3, 0);
-    check_loss("capped", 3, 4);
-    check_loss("capped", 3, 1);
+    check_loss("plain", 0, 0, 0);
+    check_loss("plain", 0, 4, 0);
+    check_loss("capped", 3, 0, 0);
+    check_loss("capped", 3, 4, 0);
+    check_loss("capped", 3, 1, 0);
+}
+
+/* Labels that are smoothed; scores stay those of the labels. */
+static void test_loss__smoothed_equals_torch(void **state)
+{
+    (void)state;
+    check_loss("smooth", 0, 0, 0.15);
+    check_loss("smooth", 0, 4, 0.15);
+    check_loss("smooth_capped", 3, 0, 0.15);
+    check_loss("smooth_capped", 3, 3, 0.15);
 }
 
 static void test_loss__logits(void **state)
@@ -196,11 +207,9 @@ static void test_loss__never_holds_all_logits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        nn_test(test_loss__equals_torch),
-        nn_test(test_loss__logits),
-        nn_test(test_loss__forgotten_training_is_an_error),
-        nn_test(test_loss__no_rows),
-        nn_test(test_loss__never_holds_all_logits),
+        nn_test(test_loss__equals_torch), nn_test(test_loss__smoothed_equals_torch),
+        nn_test(test_loss__logits),       nn_test(test_loss__forgotten_training_is_an_error),
+        nn_test(test_loss__no_rows),      nn_test(test_loss__never_holds_all_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,14 +250,6 @@ static mx_array rest_of_layer(const struct gemma4_layer *l, const struct reach *
     return mx_multiply(x, mx_astype(l->layer_scalar, mx_dtype(x)));
 }
 
-/* Rows `kept` [B,Q] of x [B,T,...]. */
-static mx_array keep_rows(mx_array x, mx_array kept)
-{
-    int B = mx_dim(x, 0), T = mx_dim(x, 1);
-    mx_array first = mx_expand_dims(mx_arange(0, B * T, T, MX_INT32), 1);       /* [B,1] */
-    return mx_take(mx_flatten(x, 0, 1), mx_add(kept, first), 0);                /* [B,Q,...] */
-}
-
 /* x [B,T,D] and the keys and values of its T places -> [B,T,D], or [B,Q,D] where rows are dropped;
  * p [B,Q,P] is of those that stay. */
 static mx_array layer(const struct gemma4_layer *l, struct reach *r, const struct rows *rows,
@@ -268,8 +260,8 @@ static mx_array layer(const struct gemma4_layer *l, struct reach *r, const struc
     if (l->has_kv)
         keys_and_values(l, r, n, rows->key_at);
     if (!mx_is_none(rows->kept)) {
-        x = keep_rows(x, rows->kept);
-        n = keep_rows(n, rows->kept);
+        x = nn_rows_at(x, rows->kept);
+        n = nn_rows_at(n, rows->kept);
     }
     return rest_of_layer(l, r, x, n, p, rows->query_at);
 }
@@ -422,9 +414,9 @@ static void drop_rows(const struct gemma4_text *m, struct passage *a, const stru
     struct nn_sight kept = nn_sight_at(all, r->kept);
     set_masks(m, a, &kept, all);
     a->rows.kept = r->kept;
-    a->rows.query_at = mx_is_none(r->position) ? r->kept : keep_rows(r->position, r->kept);
+    a->rows.query_at = mx_is_none(r->position) ? r->kept : nn_rows_at(r->position, r->kept);
     if (m->P) {
-        a->p = keep_rows(mx_slice(a->p, 2, layer, m->L), r->kept);
+        a->p = nn_rows_at(mx_slice(a->p, 2, layer, m->L), r->kept);
         a->first = layer;
     }
 }

@@ -133,7 +133,8 @@ struct model *model_open(const char *dir, const struct model_options *o, struct 
 
 int model_facts_read(const char *dir, struct model_facts *f, struct err *e)
 {
-    struct model *m = open_without_weights(dir, &(struct model_options){.dtype = MX_FLOAT32}, e);
+    struct model_options o = {.dtype = MX_FLOAT32, .dropout = -1};
+    struct model *m = open_without_weights(dir, &o, e);
 
     if (!m)
         return -1;
@@ -188,6 +189,8 @@ mx_array model_hidden(const struct model *m, const struct model_input *in)
 
     if (m->checkpointing)
         with.checkpoint = &m->params;
+    if (m->facts.dropout > 0)
+        with.dropout_key = m->params.dropout.key;
     return m->family->hidden(m->self, &with);
 }
 
@@ -226,6 +229,7 @@ mx_array model_loss_sum(const struct model *m, const struct model_input *in)
 {
     mx_array h = target_rows(m, in);
     struct nn_head head = head_of(m);
+    head.smoothing = m->label_smoothing;
     return nn_loss_sum(&head, h, in->target_ids, in->target_weights);
 }
 

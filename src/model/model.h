@@ -1,6 +1,6 @@
 /* model.h - what the training side sees of a model, whatever its family.
  *
- * A family (gemma4, later gemma3n and whisper) is one line in registry.c: its `model_type` and the
+ * A family (gemma4, whisper, later gemma3n) is one line in registry.c: its `model_type` and the
  * functions of struct model_family.  Weights are bound by nn_bind, so every parameter has the name
  * of the checkpoint and is listed in `params`.
  *
@@ -44,6 +44,8 @@ struct model_input {
      * model_hidden returns these, [B,Q,D].  Exact, and cheaper.  Padding repeats a position.  None:
      * all are kept. */
     mx_array kept;             /* [B,Q] int32 */
+    /* Set by model_hidden: the key of the model's own dropout (not of adapters'), MX_NONE: none. */
+    mx_array dropout_key;
     /* Set by model_hidden: recompute blocks in the backward pass, for these parameters. */
     const struct nn_params *checkpoint;
 };
@@ -91,6 +93,11 @@ struct model_facts {
                                           has no position for more; 0: it sees nothing */
     bool has_audio_tower, has_vision_tower;     /* encoder-free models have none */
     int positions_max;
+    bool is_crossing;                  /* encoder-decoder: row b of the tokens attends to clip b
+                                          (data/batch.h); audio_id is 0 and means nothing */
+    int audio_positions;               /* of the encoder, which a whole window fills; 0: any */
+    double dropout;                    /* the greatest of its rates of dropout while training:
+                                          above 0 it drops where nn_dropout_key gave a key */
 };
 
 struct model {
@@ -102,6 +109,7 @@ struct model {
     struct nn_params params;           /* every parameter, in binding order */
     enum mx_dtype dtype;               /* of activations */
     bool checkpointing;                /* recompute blocks in the backward pass; off after open */
+    double label_smoothing;            /* of model_loss_sum (nn/loss.h); 0 after open */
 };
 
 /* Whom image tokens see in encoder-free models.  transformers is not consistent with itself there:
@@ -119,6 +127,8 @@ struct model_options {
                                           the towers as they are read (nn/quant.h); 0: as stored */
     int quantize_group;                /* numbers that share a scale, 32, 64 or 128 */
     enum model_mask mask;
+    double dropout;                    /* Whisper: rate of dropout behind attention, MLP and
+                                          embeddings while training; < 0: config.json's */
 };
 
 /* Open a Hub folder: config.json, weights (single file or sharded).  Lists every missing, left-over
@@ -153,7 +163,8 @@ mx_array model_hidden(const struct model *m, const struct model_input *in);
 /* [...,D] -> [...,V], float32, after the final softcap. */
 mx_array model_logits(const struct model *m, mx_array hidden);
 /* Sum over targets of weight * -log p(target), float32, 0-d.  Head and cross entropy run in chunks
- * over the R target rows; the [T,V] logits never exist. */
+ * over the R target rows; the [T,V] logits never exist.  Labels are smoothed by
+ * m->label_smoothing. */
 mx_array model_loss_sum(const struct model *m, const struct model_input *in);
 /* log p(target) of each target [R], float32. */
 mx_array model_logprobs(const struct model *m, const struct model_input *in);

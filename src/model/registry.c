@@ -4,12 +4,11 @@
 
 #include "model/gemma4.h"
 #include "model/model.h"
+#include "model/whisper_model.h"
 
 static const struct model_family *const families[] = {
-    &gemma4_family,
-    &gemma4_text_family,
-    &gemma4_unified_family,
-    &gemma4_unified_text_family,
+    &gemma4_family,  &gemma4_text_family, &gemma4_unified_family, &gemma4_unified_text_family,
+    &whisper_family,
 };
 
 enum { FAMILIES = sizeof families / sizeof *families };

@@ -15,10 +15,12 @@ void fastmath_sigmoid(float *y, const float *x, size_t n);
 void fastmath_silu(float *y, const float *x, size_t n);         /* x sigmoid(x) */
 /* x/2 (1 + tanh(u)), u = √(2/π) (x + 0.044715 x³) */
 void fastmath_gelu_approx(float *y, const float *x, size_t n);
+void fastmath_gelu(float *y, const float *x, size_t n);         /* x Φ(x) */
 
 /* Cotangents: dx from x and dy. */
 void fastmath_silu_grad(float *dx, const float *x, const float *dy, size_t n);
 void fastmath_gelu_approx_grad(float *dx, const float *x, const float *dy, size_t n);
+void fastmath_gelu_grad(float *dx, const float *x, const float *dy, size_t n);
 
 /* Over each of `rows` rows of n numbers. */
 void fastmath_softmax(float *y, const float *x, size_t rows, size_t n);

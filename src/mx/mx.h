@@ -225,6 +225,7 @@ mx_array mx_tanh(mx_array x);
 mx_array mx_sigmoid(mx_array x);
 mx_array mx_silu(mx_array x);                           /* nn.silu */
 mx_array mx_gelu_approx(mx_array x);                    /* nn.gelu_approx */
+mx_array mx_gelu(mx_array x);                           /* nn.gelu; float32 inside */
 mx_array mx_erf(mx_array x);
 mx_array mx_floor(mx_array x);
 mx_array mx_clip(mx_array x, mx_array lo, mx_array hi); /* either bound may be MX_NONE */

@@ -28,10 +28,12 @@ enum class kind {
     sigmoid,
     silu,
     gelu_approx,
+    gelu,
     softmax,
     rms_norm,
     layer_norm,
     silu_grad,
+    gelu_approx_grad,
     gelu_grad,
     softmax_grad,
     rms_norm_grad,
@@ -58,11 +60,13 @@ void compute(const work &w)
     case kind::sigmoid: return fastmath_sigmoid(w.out, w.a, w.n);
     case kind::silu: return fastmath_silu(w.out, w.a, w.n);
     case kind::gelu_approx: return fastmath_gelu_approx(w.out, w.a, w.n);
+    case kind::gelu: return fastmath_gelu(w.out, w.a, w.n);
     case kind::softmax: return fastmath_softmax(w.out, w.a, rows, w.last);
     case kind::rms_norm: return fastmath_rms_norm(w.out, w.a, w.b, w.eps, rows, w.last);
     case kind::layer_norm: return fastmath_layer_norm(w.out, w.a, w.b, w.eps, rows, w.last);
     case kind::silu_grad: return fastmath_silu_grad(w.out, w.a, dy, w.n);
-    case kind::gelu_grad: return fastmath_gelu_approx_grad(w.out, w.a, dy, w.n);
+    case kind::gelu_approx_grad: return fastmath_gelu_approx_grad(w.out, w.a, dy, w.n);
+    case kind::gelu_grad: return fastmath_gelu_grad(w.out, w.a, dy, w.n);
     case kind::softmax_grad: return fastmath_softmax_grad(w.out, w.a, dy, rows, w.last);
     case kind::rms_norm_grad:
         return fastmath_rms_norm_grad(w.out, w.a, weight, dy, w.eps, rows, w.last);
@@ -159,7 +163,8 @@ core::array loop::by_first(const arrays &in, const core::array &y, const core::a
     case kind::tanh: return core::multiply(dy, core::subtract(one, core::square(y)));
     case kind::sigmoid: return core::multiply(dy, core::multiply(y, core::subtract(one, y)));
     case kind::silu: return make(kind::silu_grad, with);
-    case kind::gelu_approx: return make(kind::gelu_grad, with);
+    case kind::gelu_approx: return make(kind::gelu_approx_grad, with);
+    case kind::gelu: return make(kind::gelu_grad, with);
     case kind::softmax: return make(kind::softmax_grad, {y, dy});
     case kind::rms_norm: return make(kind::rms_norm_grad, with, eps_);
     case kind::layer_norm: return make(kind::layer_norm_grad, with, eps_);
@@ -214,6 +219,11 @@ core::array fast_silu(const core::array &x)
 core::array fast_gelu_approx(const core::array &x)
 {
     return make(kind::gelu_approx, {x});
+}
+
+core::array fast_gelu(const core::array &x)
+{
+    return make(kind::gelu, {x});
 }
 
 core::array fast_softmax(const core::array &x)

@@ -19,6 +19,7 @@ mlx::core::array fast_tanh(const mlx::core::array &x);
 mlx::core::array fast_sigmoid(const mlx::core::array &x);
 mlx::core::array fast_silu(const mlx::core::array &x);
 mlx::core::array fast_gelu_approx(const mlx::core::array &x);
+mlx::core::array fast_gelu(const mlx::core::array &x);
 mlx::core::array fast_softmax(const mlx::core::array &x);       /* over the last axis */
 
 /* Norms over the last axis; the weight, if any, is as long. */

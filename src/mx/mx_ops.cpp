@@ -223,6 +223,40 @@ mx_array mx_gelu_approx(mx_array x)
     });
 }
 
+/* Φ of the normal distribution, in float32: 1 + erf of few bits would lose the tail. */
+static core::array normal_cdf(const core::array &x)
+{
+    core::array half(0.5f), root(0.70710678118654752f);
+    return core::add(half, core::multiply(half, core::erf(core::multiply(x, root))));
+}
+
+/* The gradient is computed from x alone, so that nothing else is kept for it. */
+static core::array plain_gelu(const core::array &x)
+{
+    using arrays = std::vector<core::array>;
+    auto forward = [](const arrays &in) {
+        core::array a = core::astype(in[0], core::float32);
+        return arrays{core::astype(core::multiply(a, normal_cdf(a)), in[0].dtype())};
+    };
+    auto backward = [](const arrays &in, const arrays &dy, const arrays &) {
+        core::array a = core::astype(in[0], core::float32);
+        core::array e = core::exp(core::multiply(core::square(a), core::array(-0.5f)));
+        core::array density = core::multiply(e, core::array(0.39894228040143268f));
+        core::array slope = core::add(normal_cdf(a), core::multiply(a, density));
+        core::array dx = core::multiply(core::astype(dy[0], core::float32), slope);
+        return arrays{core::astype(dx, in[0].dtype())};
+    };
+    return core::custom_vjp(forward, backward)({x})[0];
+}
+
+mx_array mx_gelu(mx_array x)
+{
+    return attempt("gelu", [&] {
+        const core::array &a = in(x);
+        return is_fast(a) ? fast_gelu(a) : plain_gelu(a);
+    });
+}
+
 mx_array mx_cumsum(mx_array x, int axis)
 {
     return attempt("cumsum", [&] { return core::cumsum(in(x), axis, false, true); });

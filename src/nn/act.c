@@ -6,6 +6,11 @@ mx_array nn_gelu_approx(mx_array x)
     return mx_gelu_approx(x);
 }
 
+mx_array nn_gelu(mx_array x)
+{
+    return mx_gelu(x);
+}
+
 mx_array nn_silu(mx_array x)
 {
     return mx_silu(x);

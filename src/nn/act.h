@@ -5,6 +5,7 @@
 #include "mx/mx.h"
 
 mx_array nn_gelu_approx(mx_array x);            /* x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) */
+mx_array nn_gelu(mx_array x);                   /* x Φ(x), Φ of the normal distribution */
 mx_array nn_silu(mx_array x);                   /* x sigmoid(x) */
 mx_array nn_relu(mx_array x);
 mx_array nn_softplus(mx_array x);               /* log(1 + exp(x)), without overflow */

@@ -1,9 +1,43 @@
 /* attention.c - attention and its masks. */
 #include "nn/attention.h"
 
+#include <math.h>
+
+#include "nn/dropout.h"
+
 mx_array nn_attention(mx_array q, mx_array k, mx_array v, double scale, mx_array mask)
 {
     return mx_scaled_dot_product_attention(q, k, v, scale, mx_is_none(mask), mask);
+}
+
+mx_array nn_attention_all(mx_array q, mx_array k, mx_array v, double scale)
+{
+    return mx_scaled_dot_product_attention(q, k, v, scale, false, MX_NONE);
+}
+
+mx_array nn_attention_dropout(mx_array q, mx_array k, mx_array v, double scale, bool is_causal,
+                              mx_array mask, mx_array key, uint32_t site, double rate)
+{
+    mx_array s = mx_matmul(mx_scale(q, scale), mx_swapaxes(k, 2, 3));           /* [B,H,T,S] */
+    int T = mx_dim(s, 2), S = mx_dim(s, 3);
+
+    if (is_causal && mx_is_none(mask)) {
+        mx_array last = mx_expand_dims(mx_arange(S - T, S, 1, MX_INT32), 1);    /* that t sees */
+        mask = mx_less_equal(mx_arange(0, S, 1, MX_INT32), last);
+    }
+    if (!mx_is_none(mask))
+        s = mx_where(mask, s, mx_astype(mx_float(-INFINITY), mx_dtype(s)));
+    mx_array p = nn_dropout(mx_softmax(s, -1), key, site, rate);
+    return mx_matmul(p, v);                                                     /* [B,H,T,C] */
+}
+
+/* -------------------------------------------------------------- some rows -- */
+
+mx_array nn_rows_at(mx_array x, mx_array kept)
+{
+    int B = mx_dim(x, 0), T = mx_dim(x, 1);
+    mx_array first = mx_expand_dims(mx_arange(0, B * T, T, MX_INT32), 1);       /* [B,1] */
+    return mx_take(mx_flatten(x, 0, 1), mx_add(kept, first), 0);                /* [B,Q,...] */
 }
 
 /* ------------------------------------------------------------------ masks -- */

@@ -10,12 +10,23 @@
 #define NN_ATTENTION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "mx/mx.h"
 
 /* q [B,H,T,C], k and v [B,K,S,C] with K dividing H -> [B,H,T,C].  Without a mask: causal, the last
  * query seeing the last key.  `scale` multiplies the scores. */
 mx_array nn_attention(mx_array q, mx_array k, mx_array v, double scale, mx_array mask);
+
+/* The same where each query sees all keys. */
+mx_array nn_attention_all(mx_array q, mx_array k, mx_array v, double scale);
+/* With dropout of the probabilities (nn/dropout.h), for which the scores [B,H,T,S] are made.  K is
+ * H; without a mask causal, or all. */
+mx_array nn_attention_dropout(mx_array q, mx_array k, mx_array v, double scale, bool is_causal,
+                              mx_array mask, mx_array key, uint32_t site, double rate);
+
+/* The places `kept` [B,Q] of x [B,T,...] -> [B,Q,...]. */
+mx_array nn_rows_at(mx_array x, mx_array kept);
 
 /* What decides whom tokens see. */
 struct nn_sight {

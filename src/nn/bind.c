@@ -662,6 +662,12 @@ void nn_bind_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int 
     n->weight = bind_vector(b, name, ".weight", dim, 1);
 }
 
+void nn_bind_layer_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int dim)
+{
+    nn_bind_norm(b, name, n, dim);
+    n->bias = bind_vector(b, name, ".bias", dim, 0);
+}
+
 void nn_bind_conv1d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
                     int out, int size)
 {
@@ -669,6 +675,13 @@ void nn_bind_conv1d(struct nn_binder *b, const char *name, struct nn_conv *c, in
     w.init = take_init(b, in_per_group * size);
     *c = (struct nn_conv){.groups = 1};
     c->weight = bind(b, name, &w);
+}
+
+void nn_bind_conv1d_bias(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
+                         int out, int size)
+{
+    nn_bind_conv1d(b, name, c, in_per_group, out, size);
+    c->bias = bind_vector(b, name, ".bias", out, 0);
 }
 
 void nn_bind_conv2d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,

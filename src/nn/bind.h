@@ -108,9 +108,14 @@ void nn_bind_experts(struct nn_binder *b, const char *name, struct nn_experts *x
                      int inner);
 /* name.weight [dim]; eps is the binder's. */
 void nn_bind_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int dim);
+/* name.weight and name.bias [dim], for nn_layer_norm. */
+void nn_bind_layer_norm(struct nn_binder *b, const char *name, struct nn_norm *n, int dim);
 /* name.weight as PyTorch stores it: [out, in / groups, size], [out, in / groups, height, width]. */
 void nn_bind_conv1d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
                     int out, int size);
+/* The same with name.bias [out]. */
+void nn_bind_conv1d_bias(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
+                         int out, int size);
 void nn_bind_conv2d(struct nn_binder *b, const char *name, struct nn_conv *c, int in_per_group,
                     int out, int height, int width);
 /* `name` itself, one number stored as [] or [1]; a buffer, starting at 1.  Shape [1]. */

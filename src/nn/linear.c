@@ -7,19 +7,10 @@ static mx_array times(mx_array x, mx_array w)
     return mx_matmul(x, mx_swapaxes(mx_astype(w, mx_dtype(x)), 0, 1));
 }
 
-/* Zero each number with the probability `rate`, and scale up the others. */
 static mx_array dropout(const struct nn_lora *l, mx_array x)
 {
     const struct nn_dropout *d = l->dropout;
-    int shape[MX_DIMS_MAX], n = mx_ndim(x);
-
-    if (!d || d->rate == 0 || mx_is_none(d->key))
-        return x;
-    for (int i = 0; i < n; i++)
-        shape[i] = mx_dim(x, i);
-    mx_array key = mx_random_fold(d->key, l->site);
-    mx_array kept = mx_random_bernoulli_(key, 1 - d->rate, shape, n);
-    return mx_where(kept, mx_scale(x, 1 / (1 - d->rate)), mx_zeros_like(x));
+    return d ? nn_dropout(x, d->key, l->site, d->rate) : x;
 }
 
 /* x Wᵀ without bias and adapter. */

@@ -20,16 +20,10 @@
 #include <stdint.h>
 
 #include "mx/mx.h"
+#include "nn/dropout.h"
 #include "nn/quant.h"
 
 struct nn_table;
-
-/* Dropout of adapters.  `key` is derived from seed, step and micro-step by the trainer (see
- * nn_dropout_key); each layer folds its own site into it.  No key: no dropout. */
-struct nn_dropout {
-    mx_array key;
-    double rate;
-};
 
 struct nn_lora {
     mx_array a, b;                      /* slots, float32: [r,in], [out,r] */

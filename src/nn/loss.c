@@ -43,6 +43,15 @@ struct part {
     mx_array loss, rows, weight;
 };
 
+/* Σ target · l over a row: `at_id` [R,1] is l of the id itself. */
+static mx_array aim(const struct nn_head *h, mx_array l, mx_array at_id)
+{
+    if (h->smoothing == 0)
+        return at_id;
+    mx_array mean = mx_scale(mx_mean(l, 1, true), h->smoothing);
+    return mx_add(mx_scale(at_id, 1 - h->smoothing), mean);                     /* [R,1] */
+}
+
 static struct part chunk(const struct nn_head *h, mx_array x, mx_array ids, mx_array weights)
 {
     struct part p;
@@ -51,10 +60,13 @@ static struct part chunk(const struct nn_head *h, mx_array x, mx_array ids, mx_a
     mx_array l = capped(h, mx_matmul(x, mx_swapaxes(matrix, 0, 1)));            /* [R,V] */
     mx_array lse = mx_logsumexp(l, 1, true);                                    /* [R,1] */
     mx_array w = mx_expand_dims(weights, 1);
-    p.loss = mx_sum_all(mx_multiply(w, mx_subtract(lse, pick(l, ids))));
+    p.loss = mx_sum_all(mx_multiply(w, mx_subtract(lse, aim(h, l, pick(l, ids)))));
 
     mx_array d = mx_exp(mx_subtract(l, lse));                    /* softmax */
-    d = mx_put_along_axis(d, mx_expand_dims(ids, 1), mx_shift(pick(d, ids), -1), 1);
+    mx_array at_id = mx_shift(pick(d, ids), h->smoothing - 1);
+    d = mx_put_along_axis(d, mx_expand_dims(ids, 1), at_id, 1);
+    if (h->smoothing != 0)
+        d = mx_shift(d, -h->smoothing / mx_dim(l, 1));
     d = mx_multiply(d, w);
     if (h->softcap != 0) {
         mx_array t = mx_scale(l, 1 / h->softcap);

@@ -10,6 +10,10 @@
  * only that, [R,D] (and [V,D] when the head is trained): nothing is computed twice.
  *
  *     dlogits = w (softmax(logits) - onehot(id)) · (1 - (logits/cap)²)
+ *
+ * With smoothed labels (Szegedy et al. 2016, as torch's cross_entropy has them) the target is
+ * (1 - s) onehot + s / V in place of onehot.
+ *
  *     dh = dlogits W                      dW = dlogitsᵀ h
  */
 #ifndef NN_LOSS_H
@@ -26,6 +30,7 @@ struct nn_head {
     bool trained;                       /* is it trainable (nn_linear.trained)?  A trained weight
                                            without this is an error of the binding, not silence */
     double softcap;                     /* 0: none */
+    double smoothing;                   /* of labels, s; 0: none.  nn_loss_sum only */
     int chunk;                          /* rows; 0: NN_HEAD_CHUNK */
 };
 enum { NN_HEAD_CHUNK = 1024 };
