@@ -4,6 +4,7 @@
 #include "score_fixture.h"
 
 #include "base/mem.h"
+#include "train/breakdown.h"
 #include "mx/mx.h"
 
 static void open_records(struct manifest *m)
@@ -269,6 +270,204 @@ static void test_evaluate__worst_first(void **state)
     assert_int_equal(worst[4], 2);
 }
 
+/* ---------------------------------------------------------------- Whisper -- */
+
+#define WHISPER "tests/data/whisper/"
+
+static void open_whisper(struct session *s, struct manifest *m, const char *name)
+{
+    struct err e = {0};
+    char *records = xasprintf(WHISPER "evaluate/%s.records.jsonl", name);
+    char *model = xasprintf(WHISPER "%s", name);
+    struct session_options o = {
+        .model = model,
+        .device = DEVICE_CPU,
+        .dtype = DTYPE_F32,
+        .senses.crossing = {.language = "detect", .has_whole_window = true},
+    };
+    int rc = session_open(s, &o, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    rc = manifest_open(m, &(struct manifest_options){.patterns = &records, .pattern_count = 1}, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    free(records);
+    free(model);
+}
+
+/* A folder whose normalizer.json has the table of tests/fixtures/whisper_evaluate.py. */
+static char *open_spellings(void)
+{
+    static const char table[] = "{\"colour\": \"color\"}";
+    struct err e = {0};
+    char *folder = testing_folder(), *path = path_join(folder, "normalizer.json");
+    assert_int_equal(file_write(path, table, sizeof table - 1, &e), 0);
+    free(path);
+    return folder;
+}
+
+static void close_spellings(char *folder)
+{
+    char *path = path_join(folder, "normalizer.json");
+    unlink(path);
+    rmdir(folder);
+    free(path);
+    free(folder);
+}
+
+static double number(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    assert_true(json_is_number(v));
+    return json_number_value(v);
+}
+
+static void check_rates(const struct error_count *wer, const struct error_count *cer,
+                        const json_t *expected)
+{
+    assert_int_equal(wer->reference, (int64_t)number(expected, "words"));
+    assert_near(error_rate(wer), number(expected, "wer"), 1e-9);
+    assert_near(error_rate(cer), number(expected, "cer"), 1e-9);
+}
+
+static void check_transcripts(const struct evaluation *v, const json_t *expected)
+{
+    const json_t *texts = json_object_get(expected, "texts");
+    const json_t *languages = json_object_get(expected, "languages");
+    const json_t *rates = json_object_get(expected, normalizer_name(v->normalizer));
+    assert_int_equal(v->transcript_count, json_array_size(texts));
+    for (int64_t i = 0; i < v->transcript_count; i++) {
+        assert_string_equal(v->transcripts[i].hypothesis,
+                            json_string_value(json_array_get(texts, (size_t)i)));
+        assert_string_equal(v->transcripts[i].language,
+                            json_string_value(json_array_get(languages, (size_t)i)));
+    }
+    assert_near(v->transcripts[0].seconds, 1.6, 1e-3);
+    assert_near(v->transcripts[1].seconds, 0.9, 1e-3);
+    check_rates(&v->wer, &v->cer, rates);
+
+    struct breakdown b;
+    const json_t *groups = json_object_get(rates, "by_language");
+    breakdown_by_language(v, &b);
+    assert_int_equal(b.count, json_object_size(groups));
+    for (int i = 0; i < b.count; i++)
+        check_rates(&b.at[i].wer, &b.at[i].cer, json_object_get(groups, b.at[i].name));
+    breakdown_release(&b);
+}
+
+/* Loss, transcripts, detected languages and error rates are those of transformers and jiwer. */
+static void check_whisper(const char *name, int batch, enum normalizer n)
+{
+    struct err e = {0};
+    struct session s;
+    struct manifest m;
+    struct evaluation v;
+    char *path = xasprintf(WHISPER "evaluate/%s.json", name), *folder = open_spellings();
+    json_t *expected = json_read_file(path, 1 << 20, &e);
+    assert_ok(e);
+    open_whisper(&s, &m, name);
+    struct evaluate_options o = {
+        .batch = batch,
+        .generates = true,
+        .max_new_tokens = (int)number(expected, "new_tokens"),
+        .normalizer = n,
+        .checkpoint = folder,
+    };
+    int rc = evaluate(&v, &s, &m, &o, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    assert_int_equal(v.bad, 0);
+    assert_int_equal(v.records, 7);
+    assert_int_equal(v.supervised, (int64_t)number(expected, "supervised"));
+    assert_near(v.loss, number(expected, "loss"), 1e-4);
+    assert_int_equal(v.has_spellings, n == NORMALIZE_WHISPER_ENGLISH);
+    check_transcripts(&v, expected);
+    evaluation_release(&v);
+    manifest_release(&m);
+    session_close(&s);
+    close_spellings(folder);
+    json_decref(expected);
+    free(path);
+    assert_int_equal(mx_live(), 0);
+}
+
+static void test_evaluate__whisper_equals_the_references(void **state)
+{
+    (void)state;
+    check_whisper("v2", 3, NORMALIZE_WHISPER_ENGLISH);
+    check_whisper("v3", 1, NORMALIZE_WHISPER_BASIC);
+    check_whisper("v3", 4, NORMALIZE_WHISPER_ENGLISH);
+}
+
+/* With silence in the place of the sound everybody says the same. */
+static void test_evaluate__whisper_without_sound(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    struct manifest m;
+    struct evaluation whole, without;
+    open_whisper(&s, &m, "v3");
+    struct evaluate_options o = {.batch = 4, .generates = true, .max_new_tokens = 8};
+    assert_int_equal(evaluate(&whole, &s, &m, &o, &e), 0);
+    o.ablation = SAMPLE_WITHOUT_AUDIO;
+    assert_int_equal(evaluate(&without, &s, &m, &o, &e), 0);
+    assert_ok(e);
+    assert_true(fabs(without.loss - whole.loss) > 1e-3);
+    assert_int_equal(without.supervised, whole.supervised);
+    assert_string_not_equal(whole.transcripts[0].hypothesis, whole.transcripts[6].hypothesis);
+    assert_string_equal(without.transcripts[0].hypothesis, without.transcripts[6].hypothesis);
+    assert_int_equal(whole.has_spellings, false);
+    evaluation_release(&whole);
+    evaluation_release(&without);
+    manifest_release(&m);
+    session_close(&s);
+    assert_int_equal(mx_live(), 0);
+}
+
+/* A recording longer than the window, cut by its segments: one record, one transcript. */
+static void test_evaluate__whisper_windows_are_one_record(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    struct manifest m, other;
+    struct evaluation v;
+    char *folder = testing_folder(), *path = path_join(folder, "data.jsonl");
+    char *here = realpath(WHISPER "clips", NULL);
+    assert_non_null(here);
+    char *text = xasprintf("{\"id\": \"long\", \"audio\": \"%s/long.wav\", \"language\": \"en\", "
+                           "\"segments\": [{\"start\": 0, \"end\": 1.5, \"text\": \" One.\"}, "
+                           "{\"start\": 1.8, \"end\": 3.4, \"text\": \" Two and three.\"}, "
+                           "{\"start\": 3.5, \"end\": 5.4, \"text\": \" Four.\"}]}\n"
+                           "{\"audio\": \"%s/sweep.wav\", \"language\": \"en\", \"text\": \"x\"}\n",
+                           here, here);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    open_whisper(&s, &m, "v3");
+    assert_int_equal(
+        manifest_open(&other, &(struct manifest_options){.patterns = &path, .pattern_count = 1},
+                      &e),
+        0);
+    struct evaluate_options o = {.batch = 2, .generates = true, .max_new_tokens = 8};
+    assert_int_equal(evaluate(&v, &s, &other, &o, &e), 0);
+    assert_int_equal(v.bad, 0);
+    assert_int_equal(v.records, 2);
+    assert_int_equal(v.transcript_count, 2);
+    assert_string_equal(v.transcripts[0].reference, " One. Two and three. Four.");
+    assert_int_equal(v.transcripts[0].wer.reference, 5);
+    assert_near(v.transcripts[0].seconds, 1.5 + 1.6 + 1.9, 1e-2);
+    evaluation_release(&v);
+    manifest_release(&m);
+    manifest_release(&other);
+    session_close(&s);
+    unlink(path);
+    rmdir(folder);
+    free(folder);
+    free(path);
+    free(here);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +478,9 @@ int main(void)
         cmocka_unit_test(test_evaluate__without_sound),
         cmocka_unit_test(test_evaluate__without_pictures),
         cmocka_unit_test(test_evaluate__worst_first),
+        cmocka_unit_test(test_evaluate__whisper_equals_the_references),
+        cmocka_unit_test(test_evaluate__whisper_without_sound),
+        cmocka_unit_test(test_evaluate__whisper_windows_are_one_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,121 @@ static void test_generate__sampling_follows_the_seed(void **state)
     session_close(&s);
 }
 
+/* Two rows with one prompt: what they draw follows from their keys. */
+static void test_generate__sampling_follows_the_keys(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids out[2], again[2];
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    struct sample twice[] = {samples[0], samples[0]};
+    struct generate_options o = {.temperature = 3, .keys = (uint32_t[]){9, 9}};
+    run(&s, twice, 2, &o, out);
+    o.keys = (uint32_t[]){0x80000001, 9};
+    run(&s, twice, 2, &o, again);
+    assert_int_equal(out[0].count, out[1].count);
+    assert_memory_equal(out[0].at, out[1].at, (size_t)out[0].count * sizeof *out[0].at);
+    assert_int_equal(out[0].count, again[1].count);
+    assert_memory_equal(out[0].at, again[1].at, (size_t)out[0].count * sizeof *out[0].at);
+    assert_true(out[0].count != again[0].count ||
+                memcmp(out[0].at, again[0].at, (size_t)out[0].count * sizeof *out[0].at) != 0);
+    for (int i = 0; i < 2; i++) {
+        ids_release(&out[i]);
+        ids_release(&again[i]);
+    }
+    for (int i = 0; i < ROWS; i++)
+        sample_release(&samples[i]);
+    session_close(&s);
+}
+
+struct ban {
+    int32_t id;                        /* not written by row 1 ... */
+    int from;                          /* ... from this token on */
+    int calls;
+};
+
+static void apply_ban(void *arg, int row, const struct ids *ids, float *logits, int V)
+{
+    struct ban *ban = arg;
+    assert_true(ban->id < V);
+    ban->calls++;
+    if (row == 1 && ids->count >= ban->from)
+        logits[ban->id] = -INFINITY;
+}
+
+/* The log-probability of `ids` behind the sample's prompt, read at once and without a cache. */
+static double reread(const struct session *s, const struct sample *sample, const struct ids *ids)
+{
+    struct err e = {0};
+    struct batch b;
+    float logprobs[NEW_TOKENS];
+    int32_t rows[NEW_TOKENS], T = sample->count + ids->count;
+    double sum = 0;
+    collate(&b, &s->format, sample, 1);
+    int32_t *tokens = calloc((size_t)T, sizeof *tokens);
+    memcpy(tokens, sample->tokens, (size_t)sample->count * sizeof *tokens);
+    memcpy(tokens + sample->count, ids->at, (size_t)ids->count * sizeof *tokens);
+    for (int i = 0; i < ids->count; i++)
+        rows[i] = sample->count - 1 + i;
+    b.len = T;
+    free(b.tokens);
+    free(b.soft);
+    b.tokens = tokens;
+    b.soft = NULL;
+    mx_enter();
+    struct model_input in;
+    session_input(&in, s->model, &b, &(struct session_rows){0});
+    in.target_rows = mx_from(rows, MX_INT32, (int[]){ids->count}, 1);
+    in.target_ids = mx_from(ids->at, MX_INT32, (int[]){ids->count}, 1);
+    int rc = mx_read(model_logprobs(s->model, &in), MX_FLOAT32, logprobs,
+                     (size_t)ids->count * sizeof *logprobs, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+    mx_leave(MX_NONE);
+    for (int i = 0; i < ids->count; i++)
+        sum += (double)logprobs[i];
+    batch_release(&b);
+    return sum;
+}
+
+static void test_generate__rules_and_logprobs(void **state)
+{
+    (void)state;
+    struct session s;
+    struct sample samples[ROWS];
+    struct ids out[ROWS];
+    double sums[ROWS];
+    fixture_open(&s, NULL);
+    load(samples, &s);
+    json_t *expected = fixture_lines(SCORE "generated.jsonl");
+    /* The logits come to the host: the same tokens. */
+    run(&s, samples, ROWS, &(struct generate_options){.logprobs = sums}, out);
+    const int32_t second = out[1].at[2];
+    for (int i = 0; i < ROWS; i++) {
+        expect_ids(&out[i], json_array_get(expected, (size_t)i));
+        if (!samples[i].clip_count && !samples[i].picture_count)
+            assert_near(sums[i], reread(&s, &samples[i], &out[i]), 1e-3);
+        assert_true(sums[i] < 0);
+        ids_release(&out[i]);
+    }
+    /* One row may not write what it would, from a place on. */
+    struct ban ban = {.id = second, .from = 2};
+    run(&s, samples, ROWS, &(struct generate_options){.rules = apply_ban, .rules_arg = &ban}, out);
+    assert_int_equal(ban.calls, ROWS * NEW_TOKENS);
+    for (int i = 0; i < ROWS; i++) {
+        if (i != 1)
+            expect_ids(&out[i], json_array_get(expected, (size_t)i));
+        for (int k = 2; i == 1 && k < out[i].count; k++)
+            assert_int_not_equal(out[i].at[k], second);
+        ids_release(&out[i]);
+        sample_release(&samples[i]);
+    }
+    json_decref(expected);
+    session_close(&s);
+}
+
 static void test_generate__refuses_what_cannot_be_held(void **state)
 {
     (void)state;
@@ -158,6 +273,8 @@ int main(void)
         cmocka_unit_test(test_generate__equals_transformers_in_batches_and_alone),
         cmocka_unit_test(test_generate__stops_each_row_at_its_own_stop),
         cmocka_unit_test(test_generate__sampling_follows_the_seed),
+        cmocka_unit_test(test_generate__sampling_follows_the_keys),
+        cmocka_unit_test(test_generate__rules_and_logprobs),
         cmocka_unit_test(test_generate__refuses_what_cannot_be_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,10 +256,142 @@ static void test_hub__part_of_an_mlx_checkpoint(void **state)
     remove_source(&n);
 }
 
+/* A head that is tied would be stale: loaders make it from the embeddings. */
+static void test_hub__leaves_a_tied_head_out(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    make_bare_source("{\"model_type\":\"x\"}");
+    net_open(&n);
+    struct safetensors_item items[] = {{"lm_head.weight", mx_zeros(MX_FLOAT32, 8, 6), MX_FLOAT32},
+                                       {"proj_out.weight", mx_zeros(MX_FLOAT32, 8, 6), MX_FLOAT32},
+                                       {"other.weight", mx_zeros(MX_FLOAT32, 2), MX_FLOAT32}};
+    char *path = path_join(source, "model.safetensors");
+    assert_int_equal(safetensors_write(path, items, 3, NULL, 0, NULL, &e), 0);
+    free(path);
+    struct hub_options o = {.source = source, .dtype = MX_FLOAT32};
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), 0);
+    struct safetensors *w = safetensors_open(dir, &e);
+    assert_ok(e);
+    assert_null(safetensors_find(w, "lm_head.weight"));
+    assert_null(safetensors_find(w, "proj_out.weight"));
+    assert_non_null(safetensors_find(w, "other.weight"));
+    safetensors_close(w);
+    remove_source(&n);
+}
+
+/* config.json names the dtype even if the source's did not, and a path may end with a slash. */
+static void test_hub__half_precision(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    enum mx_dtype dtype;
+    make_bare_source("{\"model_type\":\"x\"}");
+    net_open(&n);
+    struct hub_options o = {.source = source, .dtype = MX_FLOAT16};
+    char *slashed = xasprintf("%s//", dir);
+    assert_int_equal(hub_save(&n.params, slashed, &o, &e), 0);
+    free(slashed);
+    assert_int_equal(hub_dtype(dir, &dtype, &e), 0);
+    assert_int_equal(dtype, MX_FLOAT16);
+    char *path = path_join(dir, "config.json");
+    json_t *c = json_read_file(path, 1 << 20, &e);
+    assert_string_equal(json_need_str(c, "torch_dtype", &e), "float16");
+    json_decref(c);
+    free(path);
+
+    struct nn_param *q = nn_params_find(&n.params, "model.layers.0.q_proj.weight");
+    mx_set(q->slot, mx_scale(mx_astype(q->slot, MX_FLOAT32), 1e6));
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), -1);
+    assert_err(e, ERR_USAGE, "model.layers.0.q_proj.weight: holds ");
+    assert_non_null(strstr(e.text, "and float16 ends at 65520"));
+    remove_source(&n);
+}
+
+static void refuses(const char *place, const char *from, const char *part)
+{
+    struct err e = {0};
+    assert_int_equal(hub_check_place(place, from, "us", &e), -1);
+    assert_err(e, ERR_USAGE, part);
+}
+
+static void allows(const char *place)
+{
+    struct err e = {0};
+    if (hub_check_place(place, source, "us", &e))
+        fail_msg("%s", e.text);
+}
+
+/* Nothing that somebody else put there is replaced. */
+static void test_hub__place(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    struct hub_options o = {.source = NULL, .dtype = MX_FLOAT32, .written_by = "us"};
+    make_bare_source("{}");
+    o.source = source;
+    net_open(&n);
+    allows(dir);
+    assert_int_equal(dir_make(dir, &e), 0);
+    allows(dir);
+    refuses(source, source, "this is the folder that the model is read from");
+    refuses(".", source, "this is the folder that the command was started in");
+    char *file = path_join(source, "config.json");
+    refuses(file, source, "this is a file, expected a folder or nothing");
+    free(file);
+
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), 0);
+    allows(dir);
+    o.shard_bytes = 400;
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), 0);
+    allows(dir);
+    file = path_join(dir, "ggml-model.bin");
+    assert_int_equal(file_write(file, "x", 1, &e), 0);
+    refuses(dir, source, "there is ggml-model.bin, which is not of an earlier export");
+    assert_int_equal(file_remove(file, &e), 0);
+    free(file);
+    o.written_by = "others";
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), 0);
+    refuses(dir, source, "there is config.json, which is not of an earlier export");
+    o.written_by = NULL;
+    assert_int_equal(hub_save(&n.params, dir, &o, &e), 0);
+    refuses(dir, source, "there is config.json, which is not of an earlier export");
+    remove_source(&n);
+}
+
+static void test_hub__dtype_of_a_folder(void **state)
+{
+    (void)state;
+    struct net n;
+    struct err e = {0};
+    enum mx_dtype dtype;
+    make_bare_source("{}");
+    net_open(&n);
+    struct safetensors_item items[] = {{"a", mx_zeros(MX_UINT32, 100), MX_UINT32},
+                                       {"b", mx_zeros(MX_FLOAT32, 10), MX_BFLOAT16},
+                                       {"c", mx_zeros(MX_FLOAT32, 4), MX_FLOAT32}};
+    char *path = path_join(source, "model.safetensors");
+    assert_int_equal(safetensors_write(path, items, 3, NULL, 0, NULL, &e), 0);
+    assert_int_equal(hub_dtype(source, &dtype, &e), 0);
+    assert_int_equal(dtype, MX_BFLOAT16);
+    assert_int_equal(file_write(path, "short", 5, &e), 0);
+    assert_int_equal(hub_dtype(source, &dtype, &e), -1);
+    assert_err(e, ERR_INTEGRITY, "model.safetensors");
+    free(path);
+    remove_source(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         nn_test(test_hub__saves_a_whole_folder),
+        nn_test(test_hub__leaves_a_tied_head_out),
+        nn_test(test_hub__half_precision),
+        nn_test(test_hub__place),
+        nn_test(test_hub__dtype_of_a_folder),
         nn_test(test_hub__a_fault_leaves_a_whole_folder),
         nn_test(test_hub__source_without_config),
         adapters_test(test_hub__merges_adapters),

@@ -63,6 +63,33 @@ static char *make_model(void)
     return dir;
 }
 
+/* The folder of a random Whisper. */
+static char *make_whisper(void)
+{
+    struct err e = {0};
+    char *dir = testing_folder(), *path = path_join(dir, "config.json");
+    json_t *c = json_read_file("tests/data/whisper/v2/config.json", 1 << 20, &e);
+    assert_ok(e);
+    put(c, "d_model", 128, 384);
+    put(c, "encoder_layers", 3, 4);
+    put(c, "decoder_layers", 3, 4);
+    put(c, "encoder_attention_heads", 2, 6);
+    put(c, "decoder_attention_heads", 2, 6);
+    put(c, "encoder_ffn_dim", 512, 1536);
+    put(c, "decoder_ffn_dim", 512, 1536);
+    put(c, "max_source_positions", 200, 1500);
+    put(c, "max_target_positions", 448, 448);
+    put(c, "vocab_size", VOCAB, VOCAB);
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    json_write_pretty(c, &b);
+    assert_int_equal(file_write(path, b.data, b.size, &e), 0);
+    buf_release(&b);
+    json_decref(c);
+    free(path);
+    return dir;
+}
+
 /* A way of training. */
 struct setting {
     const char *name;
@@ -71,7 +98,20 @@ struct setting {
     int rows, len, accumulate;
     bool hears, sees;                  /* each row begins with a clip, a picture */
     bool trains_towers;
+    bool crosses;                      /* the model is an encoder-decoder */
 };
+
+/* Each row has a window. */
+static void add_windows(struct batch *b)
+{
+    b->clips = b->rows;
+    b->frames = prints_table ? 3000 : 400;
+    b->bins = 80;
+    size_t frames = (size_t)b->rows * (size_t)b->frames;
+    b->mel = xcalloc(frames * 80, sizeof *b->mel);
+    b->frame_valid = xcalloc(frames, 1);
+    memset(b->frame_valid, 1, frames);
+}
 
 static struct batch make_batch(const struct setting *s, int rows, int len)
 {
@@ -94,6 +134,8 @@ static struct batch make_batch(const struct setting *s, int rows, int len)
             b.supervised++;
         }
     }
+    if (s->crosses)
+        add_windows(&b);
     if (!s->hears && !s->sees)
         return b;
     b.soft = xcalloc(cells, sizeof *b.soft);
@@ -141,7 +183,7 @@ static void kit_open(struct model_kit *k, const char *dir, const struct setting 
     struct err e = {0};
     static char language[] = "language", audio[] = "audio", vision[] = "vision",
                 projector[] = "projector";
-    char *towers[] = {language, projector, audio, vision};
+    char *towers[] = {language, s->crosses ? audio : projector, audio, vision};
     struct model_options o = {
         .dtype = MX_FLOAT32,
         .init_random = true,
@@ -176,7 +218,8 @@ static void kit_open(struct model_kit *k, const char *dir, const struct setting 
                                             .alpha = 16,
                                             .dora = s->dora,
                                             .towers = towers,
-                                            .tower_count = !s->trains_towers  ? 1
+                                            .tower_count = !s->trains_towers ? 1
+                                                           : s->crosses      ? 2
                                                            : s->hears && s->sees ? 4
                                                                                  : 3,
                                         },
@@ -240,13 +283,39 @@ static const struct setting settings[] = {
      .hears = true,
      .sees = true,
      .trains_towers = true},
+    {.name = "whisper, lora", .rows = 3, .len = 96, .crosses = true, .trains_towers = true},
+    {.name = "whisper, frozen encoder", .rows = 3, .len = 96, .crosses = true},
+    {.name = "whisper, frozen, checkp.",
+     .rows = 3,
+     .len = 96,
+     .crosses = true,
+     .checkpoints = true},
+    {.name = "whisper, qlora",
+     .rows = 3,
+     .len = 96,
+     .crosses = true,
+     .trains_towers = true,
+     .quantize = 4},
+    {.name = "whisper, full", .rows = 3, .len = 96, .crosses = true, .is_full = true},
+    {.name = "whisper, full, checkp.",
+     .rows = 3,
+     .len = 96,
+     .crosses = true,
+     .is_full = true,
+     .checkpoints = true},
+    {.name = "whisper, full, accum.",
+     .rows = 2,
+     .len = 96,
+     .crosses = true,
+     .is_full = true,
+     .accumulate = 2},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
 static void test_memory_plan__is_near_the_peak(void **state)
 {
     (void)state;
-    char *dir = make_model();
+    char *gemma = make_model(), *whisper = make_whisper();
     if (prints_table)
         print_message("%-24s %9s %9s %9s %9s %9s %9s %7s\n", "", "weights", "adapters", "optimizer",
                       "activat.", "planned", "measured", "off");
@@ -255,7 +324,7 @@ static void test_memory_plan__is_near_the_peak(void **state)
         const struct setting *s = &settings[i];
         struct model_kit k;
         struct memory_plan p;
-        kit_open(&k, dir, s);
+        kit_open(&k, s->crosses ? whisper : gemma, s);
         struct batch b = make_batch(s, s->rows, s->len);
         assert_int_equal(memory_plan_arrays(&p, &k.step, &k.c, &e), 0);
         assert_int_equal(memory_plan_rehearse(&p, &k.step, &b, &k.c, &e), 0);
@@ -275,8 +344,10 @@ static void test_memory_plan__is_near_the_peak(void **state)
         kit_close(&k);
     }
     struct err e = {0};
-    assert_int_equal(dir_remove(dir, &e), 0);
-    free(dir);
+    assert_int_equal(dir_remove(gemma, &e), 0);
+    assert_int_equal(dir_remove(whisper, &e), 0);
+    free(gemma);
+    free(whisper);
 }
 
 static float *all_state(const struct model_kit *k, size_t *count)
@@ -377,7 +448,16 @@ static void test_memory_plan__too_little_memory_is_refused(void **state)
     expect_refusal(dir, &rows, -0.5, 8, "most of it for the weights", "quantize: 4bit");
     s = (struct setting){.rows = 1, .len = 32, .is_full = true};
     expect_refusal(dir, &s, -0.5, 1, "most of it for the optimizer", "method: lora");
+    char *whisper = make_whisper();
+    s = (struct setting){.rows = 4, .len = 96, .crosses = true, .checkpoints = true};
+    expect_refusal(whisper, &s, 0.6, 4, "too little memory: a step needs ", "accumulate: ");
+    s.rows = 1;
+    s.len = 440;
+    s.trains_towers = true;
+    expect_refusal(whisper, &s, 0.6, 1, "too little memory: a step needs ", "audio_length: clip");
     struct err e = {0};
+    assert_int_equal(dir_remove(whisper, &e), 0);
+    free(whisper);
     assert_int_equal(dir_remove(dir, &e), 0);
     free(dir);
 }
@@ -439,6 +519,32 @@ static void test_memory_plan__a_part_of_a_batch(void **state)
     batch_release(&b);
 }
 
+/* Rows of an encoder-decoder keep their windows, whole. */
+static void test_memory_plan__a_part_of_a_batch_of_windows(void **state)
+{
+    (void)state;
+    const struct setting s = {.crosses = true};
+    struct batch b = make_batch(&s, 4, 128), cut;
+    for (size_t i = 0; i < (size_t)b.clips * (size_t)b.frames * 80; i++)
+        b.mel[i] = (float)i;
+    assert_true(batch_cut(&cut, &b, 0.5));
+    assert_int_equal(cut.rows, 2);
+    assert_int_equal(cut.clips, 2);
+    assert_int_equal(cut.frames, b.frames);
+    assert_memory_equal(cut.mel, b.mel, 2 * (size_t)b.frames * 80 * sizeof *b.mel);
+    assert_null(cut.soft);
+    assert_int_equal(cut.targets, 2 * 63);
+    batch_release(&cut);
+    batch_release(&b);
+    b = make_batch(&s, 1, 128);
+    assert_true(batch_cut(&cut, &b, 0.25));
+    assert_int_equal(cut.len, 32);
+    assert_int_equal(cut.clips, 1);
+    assert_int_equal(cut.supervised, 16);
+    batch_release(&cut);
+    batch_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_memory_plan__too_little_memory_is_refused),
         cmocka_unit_test(test_memory_plan__weights_that_do_not_fit),
         cmocka_unit_test(test_memory_plan__a_part_of_a_batch),
+        cmocka_unit_test(test_memory_plan__a_part_of_a_batch_of_windows),
     };
     prints_table = getenv("MEMORY_PLAN_TABLE") != NULL;
     return cmocka_run_group_tests(tests, NULL, NULL);

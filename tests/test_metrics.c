@@ -63,6 +63,7 @@ static void test_metrics__step_and_evaluation(void **state)
     m.fetched = 3000000;
     m.retries = 4;
     m.hedges = 1;
+    m.windows = 6;
     assert_int_equal(metrics_add_step(path, &m, &e), 0);
     struct evaluation v = {
         .loss = 2, .perplexity = 7.5, .records = 5, .supervised = 40, .seconds = 1};
@@ -72,7 +73,8 @@ static void test_metrics__step_and_evaluation(void **state)
                 "\"memory\":1000}\n"
                 "{\"step\":4,\"loss\":null,\"lr\":0.25,\"grad_norm\":2.0,\"supervised_tokens\":7,"
                 "\"tokens\":9,\"audio_s\":0.0,\"seconds\":0.5,\"data_wait\":0.0,\"padding\":0.25,"
-                "\"fetched_bytes\":3000000,\"mb_s\":6.0,\"retries\":4,\"hedges\":1,\"memory\":1000,"
+                "\"fetched_bytes\":3000000,\"mb_s\":6.0,\"retries\":4,\"hedges\":1,\"windows\":6,"
+                "\"memory\":1000,"
                 "\"bad_records\":2,\"skipped\":true}\n"
                 "{\"step\":4,\"eval_loss\":2.0,\"eval_perplexity\":7.5,\"eval_records\":5,"
                 "\"eval_supervised_tokens\":40,\"seconds\":1.0}\n");

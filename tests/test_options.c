@@ -525,13 +525,13 @@ static void test_options__reads_columns(void **state)
         SMALL "columns: {txt: a}\n",
         "run.yaml:3:10: columns: \"txt\" is unknown, expected a list of NAME=VALUE, NAME one "
         "of: id, audio, image, text, prompt, completion, messages, audios, images, video, videos, "
-        "sound, language, duration, "
-        "corpus",
+        "sound, language, duration, corpus, task, timestamps, segments",
         "did you mean text?");
     expect(
         VERB_DATA_CHECK, "a.csv --columns text", "--columns: \"text\" is not NAME=VALUE",
         "expected a list of NAME=VALUE, NAME one of: id, audio, image, text, prompt, completion, "
-        "messages, audios, images, video, videos, sound, language, duration, corpus");
+        "messages, audios, images, video, videos, sound, language, duration, corpus, "
+        "task, timestamps, segments");
 }
 
 static void test_options__reads_weights(void **state)

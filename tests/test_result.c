@@ -23,6 +23,7 @@ static void test_result__is_read_as_it_was_written(void **state)
     assert_null(json_object_get(o, "eval_loss"));
     assert_null(json_object_get(o, "memory"));
     assert_null(json_object_get(o, "tower_cache"));
+    assert_null(json_object_get(o, "windows_per_s"));
     struct train_result back = result_of_json(o, &e);
     assert_ok(e);
     assert_false(back.has_evaluation);
@@ -31,12 +32,14 @@ static void test_result__is_read_as_it_was_written(void **state)
     r.has_memory = r.has_cache = true;
     r.memory = (struct memory_plan){.weights = 5, .total = 9, .mapped = 2};
     r.memory_peak = 8;
+    r.windows_per_s = 25.5;
     r.cache = (struct tower_cache_stats){.hits = 7, .misses = 3, .bytes = 100};
     o = result_to_json(&r);
     const json_t *memory = json_need_object(o, "memory", &e);
     assert_int_equal(json_need_int(memory, "total", &e), 9);
     assert_int_equal(json_need_int(memory, "peak", &e), 10);
     assert_int_equal(json_need_int(json_need_object(o, "tower_cache", &e), "hits", &e), 7);
+    assert_near(json_need_double(o, "windows_per_s", &e), 25.5, 0);
     back = result_of_json(o, &e);
     assert_ok(e);
     assert_int_equal(back.steps, 200);

@@ -9,6 +9,8 @@
 #include "mx/mx.h"
 #include "nn/safetensors.h"
 
+#define WHISPER "tests/data/whisper/"
+
 static void test_session__knows_what_ends_a_turn(void **state)
 {
     (void)state;
@@ -283,6 +285,60 @@ static void test_session__without_sound_there_is_no_audio_tower(void **state)
     free(folder);
 }
 
+static void whisper_open(struct session *s, const char *dir)
+{
+    struct err e = {0};
+    int rc = session_open(
+        s, &(struct session_options){.model = dir, .device = DEVICE_CPU, .max_tokens = 2048}, &e);
+    assert_ok(e);
+    assert_int_equal(rc, 0);
+}
+
+static void test_session__whisper(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    whisper_open(&s, WHISPER "v2");
+    assert_int_equal(s.chat.family, CHAT_WHISPER);
+    assert_int_equal(s.format.max_tokens, 96);
+    assert_true(s.format.crossing.is_used);
+    assert_int_equal(s.stop_count, 1);
+    assert_int_equal(s.stop_ids[0], 394);
+    assert_true(s.rules.never_count > 0 && s.rules.never_first_count > 0);
+    /* Special tokens and times are no text. */
+    struct ids ids = IDS_INIT;
+    static const int32_t begin[] = {395, 396, 496, 500, 501, 526}, end[] = {558, 394};
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(ids_push(&ids, begin[i], &e), 0);
+    assert_int_equal(tokenizer_encode(s.tokenizer, " Das Boot <channel|> da ", 24, &ids, &e), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ids_push(&ids, end[i], &e), 0);
+    char *text = session_text(&s, &ids, &e);
+    assert_ok(e);
+    assert_string_equal(text, "Das Boot <channel|> da");
+    free(text);
+    ids_release(&ids);
+    session_close(&s);
+    assert_int_equal(mx_live(), 0);
+}
+
+/* Whatever is said of towers, an encoder-decoder has its encoder. */
+static void test_session__whisper_needs_its_ears(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct session s;
+    struct session_options o = {.model = WHISPER "v3", .device = DEVICE_CPU, .without_audio = true};
+    assert_true(session_is_crossing(WHISPER "v3"));
+    assert_false(session_is_crossing(SCORE "model"));
+    assert_false(session_is_crossing("tests/data/nowhere"));
+    assert_int_equal(session_senses(WHISPER "v3"), SESSION_SOUND);
+    assert_int_equal(session_open(&s, &o, &e), 0);
+    assert_non_null(nn_params_find(&s.model->params, "model.encoder.conv1.weight"));
+    session_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_session__input_has_pictures_and_segments),
         cmocka_unit_test(test_session__says_what_is_wrong_with_a_folder),
         cmocka_unit_test(test_session__without_sound_there_is_no_audio_tower),
+        cmocka_unit_test(test_session__whisper),
+        cmocka_unit_test(test_session__whisper_needs_its_ears),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

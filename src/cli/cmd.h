@@ -11,6 +11,7 @@ int cmd_eval(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_score(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_transcribe(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_generate(const struct options *o, struct err *e) MUST_CHECK;
+int cmd_export(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_data_check(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_data_plan(const struct options *o, struct err *e) MUST_CHECK;
 int cmd_data_index(const struct options *o, struct err *e) MUST_CHECK;

@@ -77,6 +77,21 @@ static void print_pictures(const struct survey *s)
     printf("\n");
 }
 
+/* What records say of how they are transcribed. */
+static void print_speech(const struct survey *s)
+{
+    if (s->tasks[WHISPER_TRANSCRIBE] + s->tasks[WHISPER_TRANSLATE])
+        printf("tasks      %lld to transcribe, %lld to translate, %lld not said\n",
+               (long long)s->tasks[WHISPER_TRANSCRIBE], (long long)s->tasks[WHISPER_TRANSLATE],
+               (long long)(s->records - s->bad_records - s->tasks[WHISPER_TRANSCRIBE] -
+                           s->tasks[WHISPER_TRANSLATE]));
+    if (s->segments)
+        printf("segments   %lld in %lld record%s\n", (long long)s->segments,
+               (long long)s->segmented, s->segmented == 1 ? "" : "s");
+    if (s->windows)
+        printf("windows    %lld\n", (long long)s->windows);
+}
+
 static void print_totals(const struct data_job *j, const struct survey *s)
 {
     char bytes[32];
@@ -91,6 +106,7 @@ static void print_totals(const struct data_job *j, const struct survey *s)
                (long long)s->supervised);
     printf("\n");
     print_languages(s);
+    print_speech(s);
 }
 
 static void print_wrong(const struct survey *s, bool decodes)
@@ -166,6 +182,11 @@ static int print_json(const struct data_job *j, const struct survey *s, struct e
     json_put_int(o, "tokens", s->tokens);
     json_put_int(o, "supervised_tokens", s->supervised);
     json_put(o, "languages", languages);
+    json_put_int(o, "transcribe", s->tasks[WHISPER_TRANSCRIBE]);
+    json_put_int(o, "translate", s->tasks[WHISPER_TRANSLATE]);
+    json_put_int(o, "records_with_segments", s->segmented);
+    json_put_int(o, "segments", s->segments);
+    json_put_int(o, "windows", s->windows);
     json_put(o, "duration", values_json(&s->durations));
     json_put(o, "text_characters", values_json(&s->texts));
     json_put(o, "length_tokens", values_json(&s->lengths));

@@ -28,6 +28,7 @@
 #include "data/forecast.h"
 #include "net/net.h"
 #include "net/store.h"
+#include "train/format.h"
 
 enum { RANGES = 3, REPORT_BYTES_MAX = 64 << 20 };
 
@@ -473,7 +474,8 @@ static int plan_run(struct data_job *j, struct err *e)
             .manifest = &j->manifest,
             .seed = c->seed,
             .batch = c->batch,
-            .is_sorted = c->length_sorted,
+            .is_sorted = format_is_sorted(c),
+            .sorts_text = format_sorts_text(c),
             .window_shards = c->window_shards,
             .window_bytes = window_bytes,
         },

@@ -114,20 +114,27 @@ static char *describe_media(const struct record *r, const struct record_media *m
 
 /* --------------------------------------------------------------------- tokens -- */
 
-/* One token as it looks inside a text; line feeds show. */
-static void add_token(const struct tokenizer *t, int32_t id, struct buf *out)
+/* Tokens that stand side by side, as they look inside a text; line feeds show.  A timestamp may
+ * have no piece in the tokenizer. */
+static void add_tokens(const struct data_job *j, const int32_t *ids, int count, struct buf *out)
 {
-    const char *piece = tokenizer_piece(t, id);
-    for (const char *c = piece ? piece : "?"; *c; c++) {
-        if (!strncmp(c, "\xe2\x96\x81", 3)) {
-            buf_add_char(out, ' ');
-            c += 2;
-        } else if (*c == '\n') {
+    struct buf text;
+    struct err ignored = {0};
+    double time =
+        count == 1 && j->format.crossing.is_used ? whisper_time_of(&j->chat.whisper, ids[0]) : -1;
+    buf_init(&text, RECORD_BYTES_MAX);
+    if (time >= 0)
+        buf_printf(&text, "<|%.2f|>", time);
+    else if (tokenizer_decode(j->tokenizer, ids, (size_t)count, false, &text, &ignored))
+        buf_add_str(&text, "?");
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        if (c == '\n')
             buf_add_str(out, "\\n");
-        } else {
-            buf_add_char(out, (unsigned char)*c < 0x20 ? ' ' : *c);
-        }
+        else
+            buf_add_char(out, (unsigned char)c < 0x20 ? ' ' : c);
     }
+    buf_release(&text);
 }
 
 static int span_at(const struct sample *s, int i)
@@ -136,6 +143,29 @@ static int span_at(const struct sample *s, int i)
         if (s->spans[k].start == i)
             return k;
     return -1;
+}
+
+/* The clip whose transcript begins at token `i`, in encoder-decoder models; -1: none does. */
+static int window_at(const struct sample *s, int i)
+{
+    for (int k = 0; s->starts && k < s->clip_count; k++)
+        if (s->starts[k] == i)
+            return k;
+    return -1;
+}
+
+/* Tokens from `i` on that look the same and have no medium or timestamp among them. */
+static int run_length(const struct data_job *j, const struct sample *s, int i)
+{
+    const struct whisper_format *f = j->format.crossing.is_used ? &j->chat.whisper : NULL;
+    int n = 1;
+    if (f && whisper_time_of(f, s->tokens[i]) >= 0)
+        return 1;
+    while (i + n < s->count && !s->supervised[i + n] == !s->supervised[i] &&
+           span_at(s, i + n) < 0 && window_at(s, i + n) < 0 &&
+           !(f && whisper_time_of(f, s->tokens[i + n]) >= 0))
+        n++;
+    return n;
 }
 
 /* "(image 2: 260 soft tokens at 17, 20 x 13)"; counted over all media, as the record lists them. */
@@ -163,6 +193,13 @@ static void add_span(const struct show *w, const struct record *r, const struct 
     buf_add_char(out, ')');
 }
 
+/* "(clip 2: 12.30 s)", the window that a transcript belongs to. */
+static void add_window(const struct show *w, const struct sample *s, int k, struct buf *out)
+{
+    buf_printf(out, "%s%s(clip %d: %.2f s)%s", k ? "\n  " : "", w->has_color ? MEDIA : "", k + 1,
+               s->clips[k].audio_s, w->has_color ? PLAIN : "");
+}
+
 /* What stands before and behind a run of trained (or other) tokens. */
 static void add_edge(const struct show *w, bool is_trained, bool is_end, struct buf *out)
 {
@@ -178,23 +215,26 @@ static void add_sequence(const struct show *w, const struct record *r, const str
                          struct buf *out)
 {
     bool is_trained = false;
-    for (int i = 0; i < s->count; i++) {
-        int span = span_at(s, i);
-        bool changes = (s->supervised[i] != 0) != is_trained;
-        if (changes || (i > 0 && span >= 0))
+    for (int i = 0, n; i < s->count; i += n) {
+        int span = span_at(s, i), window = window_at(s, i);
+        bool changes = (s->supervised[i] != 0) != is_trained, breaks = span >= 0 || window >= 0;
+        if (changes || (i > 0 && breaks))
             add_edge(w, is_trained, true, out);
         is_trained = s->supervised[i] != 0;
+        if (window >= 0)
+            add_window(w, s, window, out);
         if (span >= 0) {
             add_span(w, r, s, span, out);
-            i += s->spans[span].count - 1;
+            n = s->spans[span].count;
             if (w->has_color)
                 buf_add_str(out, PLAIN);
             add_edge(w, is_trained, false, out);
             continue;
         }
-        if (changes || i == 0)
+        if (changes || breaks || i == 0)
             add_edge(w, is_trained, false, out);
-        add_token(w->job->tokenizer, s->tokens[i], out);
+        n = run_length(w->job, s, i);
+        add_tokens(w->job, s->tokens + i, n, out);
     }
     add_edge(w, is_trained, true, out);
 }
@@ -245,8 +285,12 @@ static void add_text(const struct show *w, const struct walk_record *k, const st
         add_why(why, out);
         return;
     }
-    if (r->language)
-        buf_printf(out, ", language %s", r->language);
+    if (r->speech.language)
+        buf_printf(out, ", language %s", r->speech.language);
+    if (r->speech.task != WHISPER_TASK_UNKNOWN)
+        buf_printf(out, ", task %s", record_task_name(r->speech.task));
+    if (r->speech.segment_count)
+        buf_printf(out, ", %d segments", r->speech.segment_count);
     if (r->seconds > 0)
         buf_printf(out, ", says %.2f s", r->seconds);
     buf_add_char(out, '\n');
@@ -315,7 +359,7 @@ static json_t *record_json(const struct walk_record *k, const struct record *r,
         json_decref(messages);
         return o;
     }
-    json_put_str(o, "language", r->language);
+    json_put_str(o, "language", r->speech.language);
     for (int i = 0; i < r->message_count; i++)
         json_array_append_new(messages, message_json(r, &r->messages[i]));
     json_put(o, "messages", messages);

@@ -1,6 +1,6 @@
-/* cmd_eval.c - `attune eval`: loss, word and character error rate, exact replies, and the worst
- * transcripts.  With --ablate the same once more with silence or grey in the media's place: what
- * gets no worse without them does not come from them. */
+/* cmd_eval.c - `attune eval`: loss, word and character error rate (also by language and by length),
+ * exact replies, and the worst transcripts.  With --ablate the same once more with silence or grey
+ * in the media's place: what gets no worse without them does not come from them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "train/blacklist.h"
+#include "train/breakdown.h"
 #include "train/evaluate.h"
 #include "train/inputs.h"
 
@@ -38,6 +39,10 @@ static void add_prediction(struct buf *line, const struct evaluated *t)
     json_put_str(o, "hypothesis", t->hypothesis);
     json_put_double(o, "wer", error_rate(&t->wer));
     json_put_double(o, "cer", error_rate(&t->cer));
+    if (t->language)
+        json_put_str(o, "language", t->language);
+    if (t->seconds > 0)
+        json_put_double(o, "seconds", t->seconds);
     json_write_compact(o, line);
     buf_add_char(line, '\n');
     json_decref(o);
@@ -98,6 +103,12 @@ static const char *ablated_name(enum sample_ablation a)
     return a == SAMPLE_WITHOUT_AUDIO ? "audio" : "image";
 }
 
+/* Is there a language at all, or is the only group the one of none? */
+static bool has_languages(const struct breakdown *b)
+{
+    return b->count > 1 || (b->count == 1 && strcmp(b->at[0].name, "unknown") != 0);
+}
+
 static void put_errors(json_t *o, const char *rate, const char *of, const struct error_count *c)
 {
     json_t *counts = json_object();
@@ -107,6 +118,36 @@ static void put_errors(json_t *o, const char *rate, const char *of, const struct
     json_put_int(counts, "insertions", c->insertions);
     json_put_double(o, rate, error_rate(c));
     json_put(o, of, counts);
+}
+
+/* The figures of each group by its name. */
+static json_t *groups_json(const struct breakdown *b)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < b->count; i++) {
+        const struct breakdown_group *g = &b->at[i];
+        json_t *one = json_object();
+        json_put_int(one, "count", g->transcripts);
+        json_put_double(one, "audio_s", g->seconds);
+        put_errors(one, "wer", "words", &g->wer);
+        put_errors(one, "cer", "characters", &g->cer);
+        json_put_double(one, "exact", (double)g->exact / (double)g->transcripts);
+        json_put(o, g->name, one);
+    }
+    return o;
+}
+
+static void put_groups(json_t *o, const struct evaluation *v)
+{
+    struct breakdown languages, durations;
+    breakdown_by_language(v, &languages);
+    breakdown_by_duration(v, &durations);
+    if (has_languages(&languages))
+        json_put(o, "by_language", groups_json(&languages));
+    if (durations.count)
+        json_put(o, "by_duration", groups_json(&durations));
+    breakdown_release(&languages);
+    breakdown_release(&durations);
 }
 
 static json_t *figures(const struct evaluation *v)
@@ -125,6 +166,8 @@ static json_t *figures(const struct evaluation *v)
         json_put_double(o, "exact", evaluation_exact(v));
         json_put_int(o, "cut", v->cut);
         json_put_str(o, "normalizer", normalizer_name(v->normalizer));
+        if (v->normalizer == NORMALIZE_WHISPER_ENGLISH)
+            json_put_bool(o, "american_spellings", v->has_spellings);
     }
     json_put_double(o, "seconds", v->seconds);
     return o;
@@ -143,6 +186,36 @@ static json_t *differences(const struct evaluation *v, const struct evaluation *
     return o;
 }
 
+/* The words that differ; recordings of hours are too long for it. */
+static void put_difference(const struct evaluated *t, struct buf *out)
+{
+    struct err why = {0};
+    if (wer_diff(t->reference_norm, t->hypothesis_norm, false, out, &why))
+        buf_printf(out, "(%s)", why.text);
+}
+
+static void put_worst(json_t *o, const struct evaluation *v)
+{
+    int64_t worst[WORST_SHOWN];
+    int n = evaluation_worst(v, worst, WORST_SHOWN);
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) {
+        const struct evaluated *t = &v->transcripts[worst[i]];
+        struct buf diff;
+        buf_init(&diff, REPORT_BYTES_MAX);
+        put_difference(t, &diff);
+        json_t *one = json_object();
+        json_put_str(one, "id", t->id);
+        json_put_double(one, "wer", error_rate(&t->wer));
+        json_put_str(one, "reference", t->reference);
+        json_put_str(one, "hypothesis", t->hypothesis);
+        json_put_str(one, "difference", diff.data);
+        json_array_append_new(list, one);
+        buf_release(&diff);
+    }
+    json_put(o, "worst", list);
+}
+
 static void report_json(const struct evaluations *all, struct buf *out)
 {
     json_t *o = figures(&all->whole);
@@ -150,6 +223,10 @@ static void report_json(const struct evaluations *all, struct buf *out)
         json_put_str(o, "ablate", ablated_name(all->ablation));
         json_put(o, "ablated", figures(&all->without));
         json_put(o, "difference", differences(&all->whole, &all->without));
+    }
+    if (all->whole.transcript_count) {
+        put_groups(o, &all->whole);
+        put_worst(o, &all->whole);
     }
     json_write_compact(o, out);
     json_decref(o);
@@ -163,7 +240,41 @@ static void report_rate(struct buf *out, const char *name, const char *unit,
                (long long)c->deletions, (long long)c->insertions);
 }
 
-static int report_worst(const struct evaluation *v, struct buf *out, struct err *e)
+static void report_groups(struct buf *out, const char *title, const struct breakdown *b)
+{
+    if (b->count < 2)
+        return;
+    buf_printf(out, "\n%-14s%8s %9s %9s %9s\n", title, "records", "minutes", "WER", "CER");
+    for (int i = 0; i < b->count; i++) {
+        const struct breakdown_group *g = &b->at[i];
+        buf_printf(out, "  %-12s%8lld %9.1f %7.2f %% %7.2f %%\n", g->name,
+                   (long long)g->transcripts, g->seconds / 60, 100 * error_rate(&g->wer),
+                   100 * error_rate(&g->cer));
+    }
+}
+
+static void report_breakdowns(struct buf *out, const struct evaluation *v)
+{
+    struct breakdown languages, durations;
+    breakdown_by_language(v, &languages);
+    breakdown_by_duration(v, &durations);
+    report_groups(out, "by language", &languages);
+    report_groups(out, "by length", &durations);
+    breakdown_release(&languages);
+    breakdown_release(&durations);
+}
+
+static void report_normalizer(struct buf *out, const struct evaluation *v)
+{
+    bool is_british = v->normalizer == NORMALIZE_WHISPER_ENGLISH && !v->has_spellings;
+    buf_printf(out, "            (normaliser: %s%s", normalizer_name(v->normalizer),
+               is_british ? " (no normalizer.json: British spellings stay)" : "");
+    if (v->cut)
+        buf_printf(out, "; %lld transcripts reached max_new_tokens", (long long)v->cut);
+    buf_add_str(out, ")\n");
+}
+
+static void report_worst(const struct evaluation *v, struct buf *out)
 {
     int64_t worst[WORST_SHOWN];
     int n = evaluation_worst(v, worst, WORST_SHOWN);
@@ -178,11 +289,9 @@ static int report_worst(const struct evaluation *v, struct buf *out, struct err 
         buf_add_str(out, "\n    transcript  ");
         output_one_line(t->hypothesis, out);
         buf_add_str(out, "\n    difference  ");
-        if (wer_diff(t->reference_norm, t->hypothesis_norm, false, out, e))
-            return -1;
+        put_difference(t, out);
         buf_add_char(out, '\n');
     }
-    return 0;
 }
 
 static void compare_rates(struct buf *out, const char *name, double whole, double without)
@@ -206,7 +315,7 @@ static void report_ablation(const struct evaluations *all, struct buf *out)
     compare_rates(out, "exact", evaluation_exact(v), evaluation_exact(w));
 }
 
-static int report_text(const struct evaluations *all, struct buf *out, struct err *e)
+static void report_text(const struct evaluations *all, struct buf *out)
 {
     const struct evaluation *v = &all->whole;
     buf_printf(out, "records     %lld", (long long)v->records);
@@ -219,34 +328,30 @@ static int report_text(const struct evaluations *all, struct buf *out, struct er
     if (!v->transcript_count) {
         if (all->ablation)
             report_ablation(all, out);
-        return 0;
+        return;
     }
     report_rate(out, "WER", "words", &v->wer);
     report_rate(out, "CER", "characters", &v->cer);
     buf_printf(out, "%-12s%.2f %%  (of %lld replies)\n", "exact", 100 * evaluation_exact(v),
                (long long)v->transcript_count);
-    buf_printf(out, "            (normaliser: %s", normalizer_name(v->normalizer));
-    if (v->cut)
-        buf_printf(out, "; %lld transcripts reached max_new_tokens", (long long)v->cut);
-    buf_add_str(out, ")\n");
+    report_normalizer(out, v);
+    report_breakdowns(out, v);
     if (all->ablation)
         report_ablation(all, out);
-    return report_worst(v, out, e);
+    report_worst(v, out);
 }
 
 static int report(const struct evaluations *v, bool is_json, struct err *e)
 {
     struct buf out;
     buf_init(&out, REPORT_BYTES_MAX);
-    int rc = 0;
     if (is_json) {
         report_json(v, &out);
         buf_add_char(&out, '\n');
     } else {
-        rc = report_text(v, &out, e);
+        report_text(v, &out);
     }
-    if (!rc)
-        rc = buf_check(&out, "the report", e);
+    int rc = buf_check(&out, "the report", e);
     if (!rc) {
         fwrite(out.data, 1, out.size, stdout);
         rc = output_flush(e);
@@ -329,7 +434,7 @@ static int eval_manifest(const struct options *o, struct inputs *in, const struc
     struct session_options so = session_options_of(c);
     so.net = in->net;
     so.init_random = false;
-    if (check_ablation(o, m, e))
+    if (check_ablation(o, m, e) || session_check_sound(c->model, m, c->eval_max_records, e))
         return -1;
     session_fit(&so, m, c->eval_max_records);
     struct session s;

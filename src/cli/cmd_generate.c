@@ -109,6 +109,11 @@ static int answer(const struct session *s, const struct options *o, const char *
 
 int cmd_generate(const struct options *o, struct err *e)
 {
+    if (session_is_crossing(o->config.model)) {
+        err_set(e, ERR_USAGE, "generate: %s writes down what it hears, it answers no prompts",
+                o->config.model);
+        return err_hint(e, "attune transcribe --model %s FILE...", o->config.model);
+    }
     struct buf prompt;
     buf_init(&prompt, PROMPT_BYTES_MAX);
     struct session_options so = session_options_of(&o->config);

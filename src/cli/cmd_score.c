@@ -6,7 +6,8 @@
  *
  * with --ids also "input_ids".  `loss` is the mean of -logprobs, which are natural logarithms after
  * the final softcap.  Each record runs alone, in float32, without padding.  `id` is the record's
- * own, else "file:line".
+ * own, else "file:line".  A record that is cut into windows (Whisper, long_audio: split) has a line
+ * for each, with "window" counted from 0.
  *
  * A bad record is named on stderr and left out; the others are still scored, and the command ends
  * with ERR_DATA.
@@ -24,6 +25,7 @@
 #include "data/loader.h"
 #include "train/inputs.h"
 #include "train/session.h"
+#include "train/speech.h"
 
 enum { LINE_BYTES_MAX = 256 << 20 };
 
@@ -35,16 +37,40 @@ static void add_number(struct buf *out, double v)
         buf_add_str(out, "null");
 }
 
-/* The line of a batch of one record. */
-static void add_line(struct buf *out, const struct batch *b, const float *logprobs, bool has_ids)
+/* The targets of one entry of the batch, in order; returns how many. */
+static int pick_targets(const struct batch *b, int entry, const float *logprobs, float *out)
+{
+    int n = 0;
+    for (int i = 0; i < b->targets; i++)
+        if (b->target_weights[i] > 0 && b->record_of_target[i] == entry)
+            out[n++] = logprobs[i];
+    return n;
+}
+
+static void add_ids(struct buf *out, const struct batch *b, int entry)
+{
+    const int32_t *ids =
+        b->tokens + (size_t)b->record_rows[entry] * (size_t)b->len + b->record_starts[entry];
+    buf_add_str(out, ",\"input_ids\":[");
+    for (int i = 0; i < b->record_lengths[entry]; i++)
+        buf_printf(out, "%s%d", i ? "," : "", ids[i]);
+    buf_add_char(out, ']');
+}
+
+/* The line of one entry of a batch: the record, or one of its windows. */
+static void add_line(struct buf *out, const struct batch *b, int entry, const float *logprobs,
+                     int n, bool has_ids)
 {
     double sum = 0;
-    int n = (int)b->supervised;
     for (int i = 0; i < n; i++)
         sum -= (double)logprobs[i];
     buf_add_str(out, "{\"id\":");
-    json_write_str(b->ids[0], strlen(b->ids[0]), out);
-    buf_printf(out, ",\"input_tokens\":%d,\"supervised_tokens\":%d,\"loss\":", b->lengths[0], n);
+    json_write_str(b->ids[entry], strlen(b->ids[entry]), out);
+    if (b->records_count > 1)
+        buf_printf(out, ",\"window\":%d", entry);
+    buf_printf(out,
+               ",\"input_tokens\":%d,\"supervised_tokens\":%d,\"loss\":", b->record_lengths[entry],
+               n);
     add_number(out, sum / n);
     buf_add_str(out, ",\"logprobs\":[");
     for (int i = 0; i < n; i++) {
@@ -52,18 +78,31 @@ static void add_line(struct buf *out, const struct batch *b, const float *logpro
         add_number(out, (double)logprobs[i]);
     }
     buf_add_char(out, ']');
-    if (has_ids) {
-        buf_add_str(out, ",\"input_ids\":[");
-        for (int i = 0; i < b->lengths[0]; i++)
-            buf_printf(out, "%s%d", i ? "," : "", b->tokens[i]);
-        buf_add_char(out, ']');
-    }
+    if (has_ids)
+        add_ids(out, b, entry);
     buf_add_char(out, '}');
 }
 
-static int score_batch(const struct session *session, const struct batch *b, bool has_ids,
-                       struct err *e)
+static int write_lines(const struct batch *b, const float *logprobs, bool has_ids, struct err *e)
 {
+    float *own = xcalloc((size_t)b->targets + 1, sizeof *own);
+    int rc = 0;
+    for (int entry = 0; entry < b->records_count && !rc; entry++) {
+        struct buf line;
+        int n = pick_targets(b, entry, logprobs, own);
+        buf_init(&line, LINE_BYTES_MAX);
+        add_line(&line, b, entry, own, n, has_ids);
+        rc = output_line(&line, e);
+        buf_release(&line);
+    }
+    free(own);
+    return rc;
+}
+
+static int score_batch(const struct session *session, struct batch *b, bool has_ids, struct err *e)
+{
+    if (b->language_at && speech_detect(session, b, NULL, e))
+        return err_in(e, "%s", b->ids[0]);
     float *logprobs = xcalloc((size_t)b->targets + 1, sizeof *logprobs);
     mx_enter();
     struct model_input in;
@@ -71,13 +110,8 @@ static int score_batch(const struct session *session, const struct batch *b, boo
     int rc = mx_read(model_logprobs(session->model, &in), MX_FLOAT32, logprobs,
                      (size_t)b->targets * sizeof *logprobs, e);
     mx_leave(MX_NONE);
-    if (!rc) {
-        struct buf line;
-        buf_init(&line, LINE_BYTES_MAX);
-        add_line(&line, b, logprobs, has_ids);
-        rc = output_line(&line, e);
-        buf_release(&line);
-    }
+    if (!rc)
+        rc = write_lines(b, logprobs, has_ids, e);
     free(logprobs);
     return rc ? err_in(e, "%s", b->ids[0]) : 0;
 }
@@ -134,6 +168,8 @@ static int score_manifest(const struct options *o, struct inputs *in, const stru
     so.net = in->net;
     so.max_tokens = 0;                 /* as long as the model can */
     so.dtype = DTYPE_F32;
+    if (session_check_sound(so.model, m, 0, e))
+        return err_in(e, "score");
     session_fit(&so, m, 0);
     struct plan *plan = plan_new(
         &(struct plan_options){
@@ -147,7 +183,7 @@ static int score_manifest(const struct options *o, struct inputs *in, const stru
     int rc = plan ? session_open(&s, &so, e) : -1;
     if (!rc) {
         s.format.tokens_multiple = 1;
-        s.format.frames_multiple = 1;
+        s.format.frames_multiple = s.format.crossing.is_used ? 2 : 1;
         s.format.targets_multiple = 1;
         rc = score_plan(&s, plan, in, o->ids, e);
         session_close(&s);

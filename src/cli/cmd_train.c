@@ -30,7 +30,7 @@ struct view {
     /* Since the last line of log_every steps. */
     int steps;
     double loss, seconds, waited;
-    int64_t total, fetched, retries;
+    int64_t total, windows, fetched, retries;
     bool hears;                         /* the model has an audio tower */
     struct step_metrics last;           /* of the newest step; step 0: none yet */
     double smooth;                      /* loss, averaged over some twenty steps; for display */
@@ -199,21 +199,33 @@ static void draw(struct view *v, const struct step_metrics *m)
                (long long)m->step, (long long)m->steps, v->smooth, m->lr, each, left, data);
 }
 
+/* "12.3k tokens/s"; of encoder-decoders "25.4 windows/s". */
+static void write_rate(char *out, size_t size, const struct view *v)
+{
+    char count[16];
+    if (v->windows) {
+        snprintf(out, size, "%.3g windows/s", v->seconds > 0 ? (double)v->windows / v->seconds : 0);
+        return;
+    }
+    write_count(count, sizeof count, v->seconds > 0 ? (int64_t)((double)v->total / v->seconds) : 0);
+    snprintf(out, size, "%s tokens/s", count);
+}
+
 static void print_line(struct view *v, const struct step_metrics *m)
 {
-    char rate[16], data[100];
+    char rate[32], data[100];
     write_data(data, sizeof data, v->seconds, v->waited, v->fetched, v->retries);
-    write_count(rate, sizeof rate, v->seconds > 0 ? (int64_t)((double)v->total / v->seconds) : 0);
-    log_info("step %lld/%lld  loss %.4f  lr %.2e  grad %.3f  %.2f s/step  %s tokens/s%s",
-             (long long)m->step, (long long)m->steps, v->steps ? v->loss / v->steps : NAN, m->lr,
-             m->grad_norm, v->seconds / v->c->log_every, rate, data);
+    write_rate(rate, sizeof rate, v);
+    log_info("step %lld/%lld  loss %.4f  lr %.2e  grad %.3f  %.2f s/step  %s%s", (long long)m->step,
+             (long long)m->steps, v->steps ? v->loss / v->steps : NAN, m->lr, m->grad_norm,
+             v->seconds / v->c->log_every, rate, data);
 }
 
 static void clear_sums(struct view *v)
 {
     v->steps = 0;
     v->loss = v->seconds = v->waited = 0;
-    v->total = v->fetched = v->retries = 0;
+    v->total = v->windows = v->fetched = v->retries = 0;
 }
 
 static void on_step(void *arg, const struct step_metrics *m)
@@ -227,6 +239,7 @@ static void on_step(void *arg, const struct step_metrics *m)
     }
     v->seconds += m->seconds;
     v->total += m->total;
+    v->windows += m->windows;
     v->waited += m->data_wait;
     v->fetched += m->fetched;
     v->retries += m->retries;
@@ -320,6 +333,8 @@ static void report_text(const struct view *v, const struct train_result *r)
                  (long long)r->steps);
     else
         log_info("done: %lld steps in %s, loss %.4f", (long long)r->steps, time, r->loss);
+    if (r->windows_per_s > 0)
+        log_info("  %.3g windows/s", r->windows_per_s);
     if (r->has_evaluation && isfinite(r->wer))
         log_info("  eval loss %.4f, WER %.1f %%, CER %.1f %%, exact %.1f %%", r->eval_loss,
                  100 * r->wer, 100 * r->cer, 100 * r->exact);

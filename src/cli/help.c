@@ -38,18 +38,26 @@ static const struct verb_text verbs[] = {
      "\n"
      "  attune score --model DIR --data dev.jsonl --ids\n"},
     {"transcribe", "FILE...", "write down what is said in sound files",
-     "Prints the text of one file, or \"FILE<tab>text\" lines for several.  FILE is a path or a "
-     "URI\n"
-     "(gs://, s3://, https://, hf://).  A file that cannot be used is named on stderr, the others\n"
-     "go on; the exit code is then 3.\n"
+     "Prints the text of one file, or \"FILE<tab>text\" lines for several.  FILE is a path, a URI\n"
+     "(gs://, s3://, https://, hf://), or - for stdin.  With --format there are subtitles or "
+     "JSON,\n"
+     "with --output DIR one file for each recording.  A file that cannot be used is named on\n"
+     "stderr, the others go on; the exit code is then 3.\n"
      "\n"
-     "  attune transcribe --model DIR --adapter runs/speech/adapter memo.m4a\n"},
+     "  attune transcribe --model DIR --adapter runs/speech/adapter memo.m4a\n"
+     "  attune transcribe --model DIR --language de --format srt --output texts talks/*.mp3\n"},
     {"generate", "[PROMPT]", "let the model answer a prompt",
      "PROMPT is the user's message; without one it is read from stdin.  It is written the way the\n"
      "checkpoint's chats are.\n"
      "\n"
      "  attune generate --model DIR \"Why is the sky blue?\"\n"
      "  attune generate --model DIR --audio memo.wav \"What is this about?\"\n"},
+    {"export", "", "write a model with its adapter merged, as a folder that others load",
+     "Writes a folder in the Hub's layout (config, tokenizer, safetensors) in which the adapter "
+     "is\n"
+     "part of the weights: for transformers, CTranslate2, whisper.cpp, llama.cpp, mlx-lm.\n"
+     "\n"
+     "  attune export --model DIR --adapter runs/speech/adapter --output whisper-ours\n"},
     {"data check", "FILE...", "read every record: does it decode, what is in it",
      "Reads all records with their media and says what training would: how many there are and how\n"
      "long, languages, duplicates, and each bad one by name.  FILE is a path, a glob or a URI; a\n"

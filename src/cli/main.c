@@ -16,9 +16,9 @@ typedef int (*command_fn)(const struct options *o, struct err *e);
 
 /* In the order of enum verb. */
 static const command_fn commands[VERB_COUNT] = {
-    cmd_train,      cmd_eval,      cmd_score,       cmd_transcribe, cmd_generate,
-    cmd_data_check, cmd_data_plan, cmd_data_index,  cmd_data_stats, cmd_data_show,
-    cmd_data_import, cmd_doctor,   cmd_help,
+    cmd_train,       cmd_eval,       cmd_score,     cmd_transcribe, cmd_generate,
+    cmd_export,      cmd_data_check, cmd_data_plan, cmd_data_index, cmd_data_stats,
+    cmd_data_show,   cmd_data_import, cmd_doctor,   cmd_help,
 };
 
 /* A closed 0, 1 or 2 would be given to the next file opened, which print would then damage. */

@@ -17,6 +17,7 @@ enum {
     S = 1 << VERB_SCORE,
     R = 1 << VERB_TRANSCRIBE,
     G = 1 << VERB_GENERATE,
+    X = 1 << VERB_EXPORT,
     DC = 1 << VERB_DATA_CHECK,
     DP = 1 << VERB_DATA_PLAN,
     DX = 1 << VERB_DATA_INDEX,
@@ -28,7 +29,7 @@ enum {
     LOOK = DC | DP | DT | DS,          /* look at data that are there ... */
     DATA = LOOK | DX,                  /* ... or at their files alone */
     NET = MODELS | DATA | DI,
-    ALL = MODELS | DATA | DI | D,
+    ALL = MODELS | DATA | DI | D | X,
 };
 
 enum { TEXT_MAX = 1 << 20 };
@@ -36,51 +37,64 @@ enum { TEXT_MAX = 1 << 20 };
 static const char *const methods[] = {"lora", "full", NULL};
 static const char *const inits[] = {"checkpoint", "random", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
-static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
+static const char *const dtypes[] = {"auto", "f32", "bf16", "f16", NULL};
 static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
 static const char *const towers[] = {"language", "audio", "vision", "projector", NULL};
-static const char *const normalizers[] = {"none", "basic", NULL};
+static const char *const normalizers[] = {"none", "basic", "whisper_basic", "whisper_english",
+                                          NULL};
 static const char *const sources[] = {"auto", "csv", "granary", "bigquery", "hf", NULL};
 static const char *const quantizes[] = {"none", "4bit", "8bit", NULL};
 static const char *const long_audios[] = {"refuse", "split", NULL};
 static const char *const image_masks[] = {"forward", "generate", NULL};
+static const char *const tasks[] = {"transcribe", "translate", NULL};
+static const char *const join_audios[] = {"no", "plain", "timestamps", NULL};
+static const char *const audio_lengths[] = {"window", "clip", NULL};
+static const char *const subtitle_formats[] = {"text", "srt", "vtt", "tsv", "json", NULL};
+static const char *const windows[] = {"auto", "sequential", "split", NULL};
 static const char *const ablations[] = {"none", "audio", "image", NULL};
 static const char *const colors[] = {"auto", "yes", "no", NULL};
 static const char *const checks[] = {"local", "all", "sampled", "none", NULL};
 /* Keys of a record (data/record.h). */
-static const char *const columns[] = {
-    "id",     "audio", "image",  "text",  "prompt",   "completion", "messages", "audios",
-    "images", "video", "videos", "sound", "language", "duration",   "corpus",   NULL};
+static const char *const columns[] = {"id",         "audio",      "image",    "text",     "prompt",
+                                      "completion", "messages",   "audios",   "images",   "video",
+                                      "videos",     "sound",      "language", "duration", "corpus",
+                                      "task",       "timestamps", "segments", NULL};
 
 /* The words of an enum stand in the order of its values. */
 _Static_assert(METHOD_LORA == 0 && METHOD_FULL == 1, "methods");
 _Static_assert(INIT_CHECKPOINT == 0 && INIT_RANDOM == 1, "inits");
 _Static_assert(SCHEDULE_CONSTANT == 0 && SCHEDULE_COSINE == 2, "schedules");
-_Static_assert(DTYPE_AUTO == 0 && DTYPE_BF16 == 2, "dtypes");
+_Static_assert(DTYPE_AUTO == 0 && DTYPE_F16 == 3, "dtypes");
 _Static_assert(DEVICE_AUTO == 0 && DEVICE_GPU == 2, "devices");
 _Static_assert(QUANTIZE_NONE == 0 && QUANTIZE_8BIT == 2, "quantizes");
 _Static_assert(LONG_AUDIO_REFUSE == 0 && LONG_AUDIO_SPLIT == 1, "long_audios");
 _Static_assert(IMAGE_MASK_FORWARD == 0 && IMAGE_MASK_GENERATE == 1, "image_masks");
 _Static_assert(SAMPLE_WHOLE == 0 && SAMPLE_WITHOUT_IMAGE == 2, "ablations");
 _Static_assert(COLOR_AUTO == 0 && COLOR_NO == 2, "colors");
-_Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_BASIC == 1, "normalizers");
+_Static_assert(NORMALIZE_NONE == 0 && NORMALIZE_WHISPER_ENGLISH == 3, "normalizers");
+_Static_assert(WHISPER_TRANSCRIBE == 0 && WHISPER_TRANSLATE == 1, "tasks");
+_Static_assert(JOIN_AUDIO_NO == 0 && JOIN_AUDIO_TIMESTAMPS == 2, "join_audios");
+_Static_assert(AUDIO_LENGTH_WINDOW == 0 && AUDIO_LENGTH_CLIP == 1, "audio_lengths");
+_Static_assert(SUBTITLE_PLAIN == 0 && SUBTITLE_JSON == 4, "subtitle_formats");
+_Static_assert(WINDOWS_AUTO == 0 && WINDOWS_SPLIT == 2, "windows");
 
 /* Where a value lies; the name of the field is mostly the key. */
 #define AT(field) .offset = offsetof(struct options, field)
 #define IN(field) .offset = offsetof(struct options, config.field)
 
 static const char run[] = "Run", data[] = "Data", importing[] = "Import", lora[] = "LoRA",
-                  full[] = "Full training", training[] = "Training", optimizer[] = "Optimizer",
-                  evaluation[] = "Evaluation", generation[] = "Generation",
-                  streaming[] = "Streaming", machine[] = "Machine", output[] = "Output";
+                  full[] = "Full training", speech[] = "Whisper", training[] = "Training",
+                  optimizer[] = "Optimizer", evaluation[] = "Evaluation",
+                  generation[] = "Generation", streaming[] = "Streaming", machine[] = "Machine",
+                  output[] = "Output";
 
 /* clang-format off */
 const struct option option_table[] = {
     {.key = "model", .type = OPTION_TEXT, IN(model), .fallback = "", .letter = 'm',
-     .verbs = MODELS | LOOK, .group = run, .arg = "DIR",
+     .verbs = MODELS | LOOK | X, .group = run, .arg = "DIR",
      .help = "checkpoint folder in the Hub's layout (config.json, weights, tokenizer.json)"},
     {.key = "adapter", .type = OPTION_TEXT, IN(adapter), .fallback = "", .letter = 'a',
-     .verbs = MODELS, .group = run, .arg = "DIR",
+     .verbs = MODELS | X, .group = run, .arg = "DIR",
      .help = "adapter in PEFT's layout: go on from it (train), or use it (all others)"},
     {.key = "name", .type = OPTION_TEXT, IN(name), .fallback = "", .verbs = T, .group = run,
      .arg = "NAME", .help = "name of the run",
@@ -247,6 +261,58 @@ const struct option option_table[] = {
      .help = "parts of the model whose weights are trained; the others are saved as they were",
      .fallback_help = "all that the data need"},
 
+    {.key = "language", .type = OPTION_TEXT, IN(language), .fallback = "",
+     .verbs = T | E | S | R | LOOK, .group = speech, .arg = "NAME",
+     .help = "of clips whose record says none: a code (de), a name (german), or detect",
+     .fallback_help = "transcribe: detect; else each record must say"},
+    {.key = "task", .type = OPTION_ENUM, IN(task), .fallback = "transcribe", .values = tasks,
+     .verbs = T | E | S | R | LOOK, .group = speech,
+     .help = "of records that say none: write what is said, or its English translation"},
+    {.key = "timestamps", .type = OPTION_BOOL, IN(timestamps), .fallback = "no",
+     .verbs = T | E | S | R | LOOK, .group = speech,
+     .help = "records with segments are trained on their times; transcribe: texts have times"},
+    {.key = "join_audio", .type = OPTION_ENUM, IN(join_audio), .fallback = "no",
+     .values = join_audios, .verbs = T, .group = speech,
+     .help = "put several clips of a batch into one window, texts joined by a space (plain) or "
+             "each between its times"},
+    {.key = "audio_length", .type = OPTION_ENUM, IN(audio_length), .fallback = "window",
+     .values = audio_lengths, .verbs = T | E | S | R, .group = speech,
+     .help = "clips are filled up with silence to the whole window, or to the longest of a batch: "
+             "faster, but not what the model was trained on"},
+    {.key = "mask_time_prob", .type = OPTION_NUMBER, IN(mask_time_prob), .fallback = "0",
+     .low = 0, .high = 1, .verbs = T, .group = speech, .arg = "X",
+     .help = "SpecAugment: part of a window's frames that is hidden, about"},
+    {.key = "mask_time_length", .type = OPTION_INT, IN(mask_time_length), .fallback = "10",
+     .low = 1, .high = 3000, .verbs = T, .group = speech, .arg = "N",
+     .help = "... in spans of so many frames (of 10 ms)"},
+    {.key = "mask_feature_prob", .type = OPTION_NUMBER, IN(mask_feature_prob), .fallback = "0",
+     .low = 0, .high = 1, .verbs = T, .group = speech, .arg = "X",
+     .help = "SpecAugment: part of the mel bins that is hidden, about"},
+    {.key = "mask_feature_length", .type = OPTION_INT, IN(mask_feature_length), .fallback = "10",
+     .low = 1, .high = 128, .verbs = T, .group = speech, .arg = "N",
+     .help = "... in spans of so many bins"},
+    {.key = "label_smoothing", .type = OPTION_NUMBER, IN(label_smoothing), .fallback = "0",
+     .low = 0, .high = 0.9, .verbs = T, .group = speech, .arg = "X",
+     .help = "part of each target's probability that is spread over the vocabulary"},
+    {.key = "dropout", .type = OPTION_NUMBER, IN(dropout), .fallback = "-1", .low = -1,
+     .high = 0.9, .verbs = T, .group = speech, .arg = "X",
+     .help = "part of what attention, MLP and embeddings give that is dropped while training; "
+             "below 0: as config.json says"},
+    {.key = "decoding.temperatures", .type = OPTION_NUMBERS, IN(decoding.temperatures),
+     .fallback = "0,0.2,0.4,0.6,0.8,1", .low = 0, .high = 10, .verbs = R, .group = speech,
+     .arg = "LIST", .help = "tried in turn on a window whose text is doubtful; 0 is greedy"},
+    {.key = "decoding.compression_ratio", .type = OPTION_NUMBER, IN(decoding.compression_ratio),
+     .fallback = "2.4", .low = 0, .high = 1000, .verbs = R, .group = speech, .arg = "X",
+     .help = "a text that compresses better repeats itself and is doubtful; 0: never"},
+    {.key = "decoding.logprob", .type = OPTION_NUMBER, IN(decoding.logprob), .fallback = "-1",
+     .low = -1000, .high = 0, .verbs = R, .group = speech, .arg = "X",
+     .help = "a text of a lower mean log-probability is doubtful"},
+    {.key = "decoding.no_speech", .type = OPTION_NUMBER, IN(decoding.no_speech),
+     .fallback = "0.6", .low = 0, .high = 1, .verbs = R, .group = speech, .arg = "X",
+     .help = "leave out a doubtful window that is more probably without speech; 0: none"},
+    {.key = "decoding.condition", .type = OPTION_BOOL, IN(decoding.condition), .fallback = "yes",
+     .verbs = R, .group = speech, .help = "a window sees the text of those before it"},
+
     {.key = "steps", .type = OPTION_INT, IN(steps), .fallback = "1000", .low = 1,
      .high = 1 << 30, .verbs = T | DP, .group = training, .arg = "N",
      .help = "optimizer steps"},
@@ -347,11 +413,12 @@ const struct option option_table[] = {
      .help = "sample from the likeliest tokens that together have this probability"},
 
     {.key = "device", .type = OPTION_ENUM, IN(device), .fallback = "auto", .values = devices,
-     .verbs = MODELS | D, .group = machine,
+     .verbs = MODELS | D | X, .group = machine,
      .help = "where to compute; auto takes a GPU when there is one"},
     {.key = "dtype", .type = OPTION_ENUM, IN(dtype), .fallback = "auto", .values = dtypes,
-     .verbs = T | E | R | G, .group = machine,
-     .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU"},
+     .verbs = T | E | R | G | X, .group = machine,
+     .help = "of weights and activations; auto: bf16 on GPUs, f32 on the CPU, export: as they "
+             "were stored"},
     {.key = "device_memory", .type = OPTION_BYTES, IN(device_memory), .fallback = "0", .low = 0,
      .high = 1e15, .verbs = T, .group = machine, .arg = "BYTES",
      .help = "what the run may take of the device's memory; 0: all there is"},
@@ -362,9 +429,15 @@ const struct option option_table[] = {
      .help = "of order, initial weights, dropout and sampling"},
 
     {.key = "output", .type = OPTION_TEXT, AT(output), .fallback = "", .is_flag_only = true,
-     .letter = 'o', .verbs = DI | DC, .group = output, .arg = "FILE",
-     .help = "file to write: import, the records as JSONL (- is stdout); check, the bad ones as a "
-             "CSV that patches/delete/ takes"},
+     .letter = 'o', .verbs = DI | DC | R | X, .group = output, .arg = "FILE",
+     .help = "what to write: import, the records as JSONL (- is stdout); check, the bad ones as a "
+             "CSV that patches/delete/ takes; transcribe, export: a folder"},
+    {.key = "format", .type = OPTION_ENUM, AT(format), .fallback = "text",
+     .values = subtitle_formats, .is_flag_only = true, .letter = 'f', .verbs = R, .group = output,
+     .help = "of transcripts: plain text, subtitles, a table of times, or JSON"},
+    {.key = "windows", .type = OPTION_ENUM, AT(windows), .fallback = "auto", .values = windows,
+     .is_flag_only = true, .verbs = R, .group = output,
+     .help = "long recordings: one window after the other (Whisper), or pieces cut at silence"},
     {.key = "record", .type = OPTION_TEXT, AT(record), .fallback = "", .is_flag_only = true,
      .letter = 'r', .verbs = DS, .group = output, .arg = "NAME",
      .help = "the record to show: its id, its place (file:line) or its number",

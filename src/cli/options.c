@@ -339,6 +339,10 @@ static const char *idle_reason(const struct options *o, const struct option *t)
         return "adapter brings its own";
     if (!strcmp(k, "quantize_group") && c->quantize == QUANTIZE_NONE)
         return "quantize is none";
+    if (!strcmp(k, "mask_time_length") && c->mask_time_prob <= 0)
+        return "mask_time_prob is 0";
+    if (!strcmp(k, "mask_feature_length") && c->mask_feature_prob <= 0)
+        return "mask_feature_prob is 0";
     if (!strcmp(k, "adapter") && *c->adapter && c->method == METHOD_FULL)
         return "method is full, which trains every weight";
     if (!strcmp(k, "min_lr_ratio") && c->schedule == SCHEDULE_CONSTANT)
@@ -467,6 +471,10 @@ static int check_data(const struct options *o, struct err *e)
 static int check_whole(struct options *o, struct err *e)
 {
     struct config *c = &o->config;
+    if (c->dtype == DTYPE_F16 && o->verb != VERB_EXPORT) {
+        err_set(e, ERR_USAGE, "%s: dtype is f16, which only export writes", place_of(o, "dtype"));
+        return err_hint(e, "bf16 is as small and has the range of f32");
+    }
     if (o->verb != VERB_TRAIN && check_budgets(o, e))
         return -1;
     switch (o->verb) {
@@ -497,6 +505,8 @@ static int check_whole(struct options *o, struct err *e)
     case VERB_DATA_IMPORT: return check_data(o, e);
     case VERB_TRANSCRIBE:
     case VERB_GENERATE: return need(o, *c->model, "model", e);
+    case VERB_EXPORT:
+        return need(o, *c->model, "model", e) || need(o, *o->output, "output", e) ? -1 : 0;
     case VERB_DOCTOR:
     case VERB_HELP:
     case VERB_COUNT: break;

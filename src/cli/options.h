@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "data/sample.h"
+#include "text/subtitle.h"
 #include "train/config.h"
 
 enum verb {
@@ -30,6 +31,7 @@ enum verb {
     VERB_SCORE,
     VERB_TRANSCRIBE,
     VERB_GENERATE,
+    VERB_EXPORT,
     VERB_DATA_CHECK,
     VERB_DATA_PLAN,
     VERB_DATA_INDEX,
@@ -42,6 +44,7 @@ enum verb {
 };
 
 enum option_color { COLOR_AUTO, COLOR_YES, COLOR_NO };
+enum option_windows { WINDOWS_AUTO, WINDOWS_SEQUENTIAL, WINDOWS_SPLIT };
 
 /* What a command line says, resolved.  Strings are never NULL: "" stands for "not given". */
 struct options {
@@ -59,7 +62,10 @@ struct options {
     char *record;                      /* data show: an id, "file:line" or a number */
     char *pictures;                    /* data show: folder for what the model sees */
     enum option_color color;           /* data show */
-    char *output;                      /* data import: JSONL file; data check: of bad records */
+    char *output;                      /* data import: JSONL file; data check: of bad records;
+                                          transcribe: folder for texts; export: of the model */
+    enum subtitle_format format;       /* transcribe */
+    enum option_windows windows;       /* transcribe: how long recordings are gone through */
     char *from;                        /* data import: kind of the sources */
     double split;                      /* part for evaluation */
     char *language_mode;               /* "strict", "mixed", "override:xx", "" */

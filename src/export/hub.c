@@ -12,29 +12,14 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "export/hub_files.h"
 #include "nn/spelling.h"
 #include "nn/table.h"
 
-enum { FILE_MAX = 256 << 20, CONFIG_MAX = 16 << 20 };
+enum { CONFIG_MAX = 16 << 20 };
+static const double FLOAT16_END = 65520;         /* from here on it rounds to infinity */
 static const uint64_t SHARD_BYTES = 5000000000;
-
-/* The files beside the weights that a Hub folder may have. */
-static const char *const FILES[] = {
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "merges.txt",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "normalizer.json",
-    "LICENSE",
-};
+static const char SINGLE[] = "model.safetensors", INDEX[] = "model.safetensors.index.json";
 
 /* ------------------------------------------------------------------- weights -- */
 
@@ -99,12 +84,19 @@ static void add_weight(struct weights *w, const char *name, enum mx_dtype dtype,
     w->items[w->count++] = (struct safetensors_item){name, MX_NONE, dtype};
 }
 
+/* A head that is tied is a copy of the embeddings as they were; loaders make their own. */
+static bool is_tied_head(const char *name)
+{
+    return strcmp(name, "lm_head.weight") == 0 || strcmp(name, "proj_out.weight") == 0;
+}
+
 /* Is a tensor of the source one that the model has, in whatever spelling? */
 static bool is_bound(const struct nn_params *p, const char *name)
 {
     char *ours = spelling_ours(name);
     size_t n = strlen(ours);
-    bool bound = nn_params_find(p, ours) != NULL || strstr(ours, ".switch_glu.") != NULL;
+    bool bound = nn_params_find(p, ours) != NULL || strstr(ours, ".switch_glu.") != NULL ||
+                 is_tied_head(ours);
 
     for (const char *const *s = (const char *const[]){".scales", ".biases", NULL}; *s; s++) {
         size_t k = strlen(*s);
@@ -147,8 +139,6 @@ static int list_weights(struct weights *w, const struct nn_params *p, struct err
 
 /* --------------------------------------------------------------------- shards -- */
 
-static const char SINGLE[] = "model.safetensors", INDEX[] = "model.safetensors.index.json";
-
 static uint64_t bytes_of(const struct weights *w, int i)
 {
     const struct weight *t = &w->at[i];
@@ -175,9 +165,11 @@ static int write_shard(const struct weights *w, const char *dir, const char *fil
                        int last, struct err *e)
 {
     struct shard s = {w, first};
+    const char *by = w->options->written_by;
+    const struct safetensors_pair note = {HUB_NOTE, by};
     char *path = path_join(dir, file);
-    int rc = safetensors_write_made(path, w->items + first, last - first, make_array, &s, NULL, 0,
-                                    NULL, e);
+    int rc = safetensors_write_made(path, w->items + first, last - first, make_array, &s, &note,
+                                    by ? 1 : 0, NULL, e);
     free(path);
     return rc;
 }
@@ -237,6 +229,28 @@ static bool has_weights(const char *dir)
     return has;
 }
 
+/* Numbers that float16 has none for would become infinite. */
+static int check_range(const struct weights *w, struct err *e)
+{
+    for (int i = 0; i < w->count; i++) {
+        const struct nn_param *q = w->at[i].param;
+        double most = 0;
+        if (!q || w->items[i].dtype != MX_FLOAT16)
+            continue;
+        mx_enter();
+        mx_array x = mx_abs(mx_astype(param_array(w, q), MX_FLOAT32));
+        int rc = mx_item(mx_max(mx_reshape(x, -1), 0, false), &most, e);
+        mx_leave(MX_NONE);
+        if (rc)
+            return -1;
+        if (most < FLOAT16_END)
+            continue;
+        err_set(e, ERR_USAGE, "%s: holds %g, and float16 ends at %g", q->name, most, FLOAT16_END);
+        return err_hint(e, "bf16 is as small and has the range of f32");
+    }
+    return 0;
+}
+
 static int write_weights(const struct nn_params *p, const char *dir, const struct hub_options *o,
                          struct err *e)
 {
@@ -247,7 +261,7 @@ static int write_weights(const struct nn_params *p, const char *dir, const struc
         if (!w.source)
             return -1;
     }
-    int rc = list_weights(&w, p, e) || write_files(&w, dir, e) ? -1 : 0;
+    int rc = list_weights(&w, p, e) || check_range(&w, e) || write_files(&w, dir, e) ? -1 : 0;
     free(w.at);
     free(w.items);
     safetensors_close(w.source);
@@ -256,18 +270,23 @@ static int write_weights(const struct nn_params *p, const char *dir, const struc
 
 /* --------------------------------------------------------------- other files -- */
 
-/* The config says of which dtype the weights are; readers go by that. */
-static void set_dtype(json_t *config, const char *name)
+/* The config says of which dtype the weights are; readers go by that.  Returns whether it had a
+ * key for it. */
+static bool set_dtype(json_t *config, const char *name)
 {
     static const char *const KEYS[] = {"dtype", "torch_dtype"};
     const char *key;
     json_t *v;
+    bool was_said = false;
 
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
-        if (json_is_string(json_object_get(config, KEYS[i])))
+        if (json_object_get(config, KEYS[i])) {
             json_put_str(config, KEYS[i], name);
+            was_said = true;
+        }
     json_object_foreach(config, key, v) if (json_is_object(v) && strstr(key, "_config"))
         set_dtype(v, name);
+    return was_said;
 }
 
 static int write_config(const char *dir, const struct hub_options *o, struct err *e)
@@ -277,7 +296,9 @@ static int write_config(const char *dir, const struct hub_options *o, struct err
     int rc = -1;
 
     if (config) {
-        set_dtype(config, mx_dtype_name(o->dtype));
+        /* The older key is the one that all versions read. */
+        if (!set_dtype(config, mx_dtype_name(o->dtype)))
+            json_put_str(config, "torch_dtype", mx_dtype_name(o->dtype));
         /* Weights are written dense. */
         json_object_del(config, "quantization");
         json_object_del(config, "quantization_config");
@@ -286,31 +307,6 @@ static int write_config(const char *dir, const struct hub_options *o, struct err
     }
     free(from);
     free(to);
-    return rc;
-}
-
-static int copy_file(const char *from, const char *to, struct err *e)
-{
-    size_t size = 0;
-    if (!file_exists(from))
-        return 0;
-    char *data = file_read(from, FILE_MAX, &size, e);
-    if (!data)
-        return -1;
-    int rc = file_write(to, data, size, e);
-    free(data);
-    return rc;
-}
-
-static int copy_files(const char *dir, const struct hub_options *o, struct err *e)
-{
-    int rc = 0;
-    for (size_t i = 0; i < sizeof FILES / sizeof *FILES && rc == 0; i++) {
-        char *from = path_join(o->source, FILES[i]), *to = path_join(dir, FILES[i]);
-        rc = copy_file(from, to, e);
-        free(from);
-        free(to);
-    }
     return rc;
 }
 
@@ -334,12 +330,16 @@ static int put_in_place(const char *temp, const char *dir, struct err *e)
     return rc;
 }
 
-int hub_save(const struct nn_params *p, const char *dir, const struct hub_options *o, struct err *e)
+int hub_save(const struct nn_params *p, const char *path, const struct hub_options *o,
+             struct err *e)
 {
-    char *temp = xasprintf("%s.tmp", dir);
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *dir = xstrndup(path, n), *temp = xasprintf("%s.tmp", dir);
     int rc = dir_remove(temp, e) || dir_make(temp, e) || write_weights(p, temp, o, e) ||
-             write_config(temp, o, e) || copy_files(temp, o, e) || dir_sync(temp, e) ||
-             put_in_place(temp, dir, e);
+             write_config(temp, o, e) || hub_files_copy(o->source, temp, e) ||
+             hub_files_tables(temp, e) || dir_sync(temp, e) || put_in_place(temp, dir, e);
 
     if (rc) {
         struct err ignored = {0};
@@ -347,5 +347,6 @@ int hub_save(const struct nn_params *p, const char *dir, const struct hub_option
             err_in(e, "%s is left behind", temp);
     }
     free(temp);
+    free(dir);
     return rc ? -1 : 0;
 }

@@ -26,6 +26,22 @@ static int32_t *cut_cells(const struct batch *out, const struct batch *b, const 
     return to;
 }
 
+static void copy_media(struct batch *out, const struct batch *b)
+{
+    size_t frames = (size_t)out->clips * (size_t)b->frames;
+    size_t patches = (size_t)out->pictures * (size_t)b->patches;
+    if (out->clips) {
+        out->mel = copy(b->mel, frames * (size_t)b->bins * sizeof *b->mel);
+        out->frame_valid = copy(b->frame_valid, frames);
+        out->clip_keys = copy(b->clip_keys, (size_t)out->clips * sizeof *b->clip_keys);
+    }
+    if (out->pictures) {
+        out->pixels = copy(b->pixels, patches * (size_t)b->patch_numbers);
+        out->patch_at = copy(b->patch_at, 2 * patches * sizeof *b->patch_at);
+        out->picture_keys = copy(b->picture_keys, (size_t)out->pictures * sizeof *b->picture_keys);
+    }
+}
+
 /* Media are numbered in the order of the rows: those up to the last one named are left. */
 static void cut_media(struct batch *out, const struct batch *b)
 {
@@ -46,18 +62,13 @@ static void cut_media(struct batch *out, const struct batch *b)
         free(out->soft);
         out->soft = NULL;
     }
-    size_t frames = (size_t)out->clips * (size_t)b->frames;
-    size_t patches = (size_t)out->pictures * (size_t)b->patches;
-    if (out->clips) {
-        out->mel = copy(b->mel, frames * (size_t)b->bins * sizeof *b->mel);
-        out->frame_valid = copy(b->frame_valid, frames);
-        out->clip_keys = copy(b->clip_keys, (size_t)out->clips * sizeof *b->clip_keys);
-    }
-    if (out->pictures) {
-        out->pixels = copy(b->pixels, patches * (size_t)b->patch_numbers);
-        out->patch_at = copy(b->patch_at, 2 * patches * sizeof *b->patch_at);
-        out->picture_keys = copy(b->picture_keys, (size_t)out->pictures * sizeof *b->picture_keys);
-    }
+    copy_media(out, b);
+}
+
+/* Of an encoder-decoder's batch each row has its clip. */
+static bool is_crossing(const struct batch *b)
+{
+    return b->clips && !b->soft;
 }
 
 static void add_target(struct batch *out, int at, int32_t id)
@@ -116,6 +127,10 @@ bool batch_cut(struct batch *out, const struct batch *b, double part)
         out->lengths[row] = b->lengths[row] < out->len ? b->lengths[row] : out->len;
     if (out->soft)
         cut_media(out, b);
+    if (is_crossing(b)) {
+        out->clips = out->rows;
+        copy_media(out, b);
+    }
     cut_targets(out, b, part);
     if (out->targets)
         return true;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "text/normalize.h"
+#include "text/whisper.h"
 
 /* All strings are set ("" when not given) and owned by whoever filled the struct. */
 struct string_list {
@@ -16,12 +17,25 @@ struct string_list {
 
 enum train_method { METHOD_LORA, METHOD_FULL };
 enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
-enum config_dtype { DTYPE_AUTO, DTYPE_F32, DTYPE_BF16 };
+enum config_dtype { DTYPE_AUTO, DTYPE_F32, DTYPE_BF16, DTYPE_F16 /* export only */ };
 enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_GPU };
 enum config_init { INIT_CHECKPOINT, INIT_RANDOM };
 enum config_quantize { QUANTIZE_NONE, QUANTIZE_4BIT, QUANTIZE_8BIT };
 enum config_long_audio { LONG_AUDIO_REFUSE, LONG_AUDIO_SPLIT };
 enum config_image_mask { IMAGE_MASK_FORWARD, IMAGE_MASK_GENERATE };
+enum config_join_audio { JOIN_AUDIO_NO, JOIN_AUDIO_PLAIN, JOIN_AUDIO_TIMESTAMPS };
+enum config_audio_length { AUDIO_LENGTH_WINDOW, AUDIO_LENGTH_CLIP };
+
+/* Whisper's own way through long recordings (train/speech.h). */
+struct decoding_config {
+    struct string_list temperatures;   /* 0, 0.2, ... 1: tried in turn */
+    double compression_ratio;          /* 2.4: a text that compresses better repeats itself */
+    double logprob;                    /* -1: mean log-probability below which a text is tried
+                                          again */
+    double no_speech;                  /* 0.6: probability of silence above which such a window is
+                                          left out */
+    bool condition;                    /* on the text before */
+};
 
 struct lora_config {
     int rank;                          /* 16 */
@@ -85,6 +99,16 @@ struct config {
     int video_tokens, video_frames;    /* of each frame, and frames; 0: what the checkpoint says */
     enum config_image_mask image_mask; /* of encoder-free models (model.h) */
     enum config_long_audio long_audio; /* clips longer than the model takes */
+    char *language;                    /* Whisper: of records that do not say; "detect"; "" */
+    enum whisper_task task;            /* likewise */
+    bool timestamps;                   /* trained on, where records have segments; written */
+    enum config_join_audio join_audio; /* several clips of a batch in one window */
+    enum config_audio_length audio_length;    /* whole windows, or as long as the clips */
+    struct decoding_config decoding;
+    double mask_time_prob, mask_feature_prob; /* SpecAugment; 0: none */
+    int mask_time_length, mask_feature_length;
+    double label_smoothing;            /* 0 */
+    double dropout;                    /* of the model's blocks, < 0: as config.json says */
     int64_t tower_cache;               /* bytes of frozen towers' outputs that are kept, 1 GiB */
     int64_t device_memory;             /* what the run may take; 0: what the machine has */
     int prefetch;                      /* batches prepared ahead */

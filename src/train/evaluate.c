@@ -15,7 +15,9 @@
 #include "data/loader.h"
 #include "data/plan.h"
 #include "nn/lora.h"
+#include "text/language.h"
 #include "train/generate.h"
+#include "train/speech.h"
 
 /* inputs_window_bytes counts on it that an evaluation spools two shards at most. */
 enum { LOADER_AHEAD = 2, WINDOW_SHARDS = 1, NORMALIZED_MAX = 16 << 20 };
@@ -28,6 +30,7 @@ struct evaluate_options evaluate_options_of(const struct config *c)
         .generates = c->eval_generate,
         .max_new_tokens = c->max_new_tokens,
         .normalizer = c->normalizer,
+        .checkpoint = c->model,
         .bad_fraction = c->bad_fraction,
         .bad_min = c->bad_min,
     };
@@ -38,16 +41,25 @@ struct pass {
     const struct session *s;
     const struct evaluate_options *o;
     struct data_format format;         /* the session's, for this evaluation */
+    struct normalizer_words words;
     double loss_sum;
     size_t transcript_room;
 };
 
-typedef int (*batch_fn)(struct pass *p, const struct batch *b, struct err *e);
+typedef int (*batch_fn)(struct pass *p, struct batch *b, struct err *e);
+
+/* Does entry i of a batch's records go on with the record in front: a further window of it? */
+static bool continues(const struct batch *b, int i)
+{
+    return i > 0 && b->records[i] >= 0 && b->records[i] == b->records[i - 1];
+}
 
 /* ------------------------------------------------------------------- loss -- */
 
-static int add_loss(struct pass *p, const struct batch *b, struct err *e)
+static int add_loss(struct pass *p, struct batch *b, struct err *e)
 {
+    if (b->language_at && speech_detect(p->s, b, NULL, e))
+        return -1;
     mx_enter();
     struct model_input in;
     session_input(&in, p->s->model, b, &(struct session_rows){SESSION_KEPT});
@@ -56,7 +68,8 @@ static int add_loss(struct pass *p, const struct batch *b, struct err *e)
     int rc = mx_item(mx_sum_all(mx_multiply(logprobs, in.target_weights)), &sum, e);
     mx_leave(MX_NONE);
     p->loss_sum -= sum;
-    p->v->records += b->records_count;
+    for (int i = 0; i < b->records_count; i++)
+        p->v->records += !continues(b, i);
     p->v->supervised += b->supervised;
     p->v->total += b->total;
     p->v->audio_s += b->audio_s;
@@ -72,26 +85,18 @@ static void evaluated_release(struct evaluated *t)
     free(t->hypothesis);
     free(t->reference_norm);
     free(t->hypothesis_norm);
+    free(t->language);
 }
 
-static char *normalized(enum normalizer n, const char *text, struct err *e)
+static char *normalized(const struct pass *p, const char *text, struct err *e)
 {
     struct buf b;
     buf_init(&b, NORMALIZED_MAX);
     char *out = NULL;
-    if (!normalize_text(n, text, &b, e) && !buf_check(&b, "a normalised transcript", e))
+    if (!normalize_text(p->o->normalizer, &p->words, text, &b, e))
         out = buf_take(&b, NULL);
     buf_release(&b);
     return out;
-}
-
-static void add_counts(struct error_count *sum, const struct error_count *c)
-{
-    sum->hits += c->hits;
-    sum->substitutions += c->substitutions;
-    sum->deletions += c->deletions;
-    sum->insertions += c->insertions;
-    sum->reference += c->reference;
 }
 
 /* Equal but for white space at both ends. */
@@ -106,63 +111,147 @@ static bool is_same(const char *a, const char *b)
     return !a[n + strspn(a + n, space)] && !b[n + strspn(b + n, space)];
 }
 
-static int compare(struct evaluated *t, const struct pass *p, struct err *e)
+/* Put `more` behind a text, with a space between them where it brings none, and free it. */
+static void append(char **text, char *more)
 {
-    t->reference_norm = normalized(p->o->normalizer, t->reference, e);
-    t->hypothesis_norm = normalized(p->o->normalizer, t->hypothesis, e);
-    if (!t->reference_norm || !t->hypothesis_norm)
-        return -1;
-    t->is_exact = is_same(t->reference_norm, t->hypothesis_norm);
-    return wer_count(&t->wer, t->reference_norm, t->hypothesis_norm, e) ||
-                   cer_count(&t->cer, t->reference_norm, t->hypothesis_norm, e)
-               ? -1
-               : 0;
+    if (!*text || !**text || !*more) {
+        bool keeps = *text && **text;
+        free(keeps ? more : *text);
+        *text = keeps ? *text : more;
+        return;
+    }
+    char *both = xasprintf("%s%s%s", *text, *more == ' ' ? "" : " ", more);
+    free(*text);
+    free(more);
+    *text = both;
 }
 
-static int add_transcript(struct pass *p, const struct batch *b, int row, const struct ids *ids,
-                          struct err *e)
+/* Count what one row gave, and put it behind what the rows in front gave.  Takes `hypothesis`. */
+static int compare(struct evaluated *t, const struct pass *p, const char *reference,
+                   char *hypothesis, struct err *e)
+{
+    char *expected = normalized(p, reference, e);
+    char *found = expected ? normalized(p, hypothesis, e) : NULL;
+    int rc =
+        found && !wer_count(&t->wer, expected, found, e) && !cer_count(&t->cer, expected, found, e)
+            ? 0
+            : -1;
+    if (!rc)
+        t->is_exact = t->is_exact && is_same(expected, found);
+    append(&t->reference, xstrdup(reference));
+    append(&t->hypothesis, hypothesis);
+    append(&t->reference_norm, expected ? expected : xstrdup(""));
+    append(&t->hypothesis_norm, found ? found : xstrdup(""));
+    return rc;
+}
+
+/* The language that entry i of a batch's records is in, for reports; the caller frees. */
+static char *language_of(const struct pass *p, const struct batch *b, int i)
+{
+    const struct sample_crossing *crossing = &p->format.crossing;
+    const char *said = b->languages[i];
+    int row = b->record_rows[i], at = b->language_at ? b->language_at[row] : -1;
+    struct err ignored = {0};
+    if (at >= 0) {
+        said = whisper_language_code(&p->s->chat.whisper, b->tokens[row * b->len + at]);
+        return said ? xstrdup(said) : NULL;
+    }
+    if ((!said || !*said) && crossing->is_used)
+        said = crossing->language;
+    if (!said || !*said)
+        return NULL;
+    int known = language_find(said, LANGUAGES_COUNT, &ignored);
+    return xstrdup(known >= 0 ? language_code(known) : said);
+}
+
+/* Did a row stop for want of room? */
+static bool is_cut(const struct pass *p, const struct batch *b, int row, const struct ids *ids)
+{
+    const struct model_facts *f = &p->s->model->facts;
+    return ids->count >= p->o->max_new_tokens ||
+           (f->is_crossing && b->lengths[row] + ids->count >= f->positions_max);
+}
+
+/* What the rows of a record gave, its entries first .. end - 1. */
+static int compare_windows(struct evaluated *t, bool *was_cut, const struct pass *p,
+                           const struct batch *b, const struct ids *ids, int first, int end,
+                           struct err *e)
+{
+    for (int i = first; i < end; i++) {
+        int row = b->record_rows[i];
+        char *text = b->references[i] ? session_text(p->s, &ids[row], e) : xstrdup("");
+        if (!text || compare(t, p, b->references[i] ? b->references[i] : "", text, e))
+            return -1;
+        t->seconds += b->seconds[i];
+        *was_cut |= is_cut(p, b, row, &ids[row]);
+    }
+    return 0;
+}
+
+static int add_transcript(struct pass *p, const struct batch *b, const struct ids *ids, int first,
+                          int end, struct err *e)
 {
     struct evaluation *v = p->v;
     struct evaluated t = {
-        .id = xstrdup(b->ids[row]),
-        .has_id = b->has_ids[row],
-        .reference = xstrdup(b->references[row]),
+        .id = xstrdup(b->ids[first]),
+        .has_id = b->has_ids[first],
+        .is_exact = true,
+        .language = language_of(p, b, first),
     };
-    t.hypothesis = session_text(p->s, ids, e);
-    if (!t.hypothesis || compare(&t, p, e)) {
+    bool was_cut = false;
+    if (compare_windows(&t, &was_cut, p, b, ids, first, end, e)) {
         err_in(e, "%s", t.id);
         evaluated_release(&t);
         return -1;
     }
-    add_counts(&v->wer, &t.wer);
-    add_counts(&v->cer, &t.cer);
+    error_count_add(&v->wer, &t.wer);
+    error_count_add(&v->cer, &t.cer);
     v->exact += t.is_exact;
-    v->cut += ids->count >= p->o->max_new_tokens;
+    v->cut += was_cut;
     if ((size_t)v->transcript_count == p->transcript_room)
         v->transcripts = mem_grow(v->transcripts, &p->transcript_room, sizeof *v->transcripts);
     v->transcripts[v->transcript_count++] = t;
     return 0;
 }
 
-static int add_transcripts(struct pass *p, const struct batch *b, struct err *e)
+static int compare_batch(struct pass *p, const struct batch *b, const struct ids *ids,
+                         struct err *e)
 {
+    int rc = 0;
+    for (int first = 0, end; first < b->records_count && !rc; first = end) {
+        end = first + 1;
+        while (end < b->records_count && continues(b, end))
+            end++;
+        if (b->references[first])
+            rc = add_transcript(p, b, ids, first, end, e);
+    }
+    return rc;
+}
+
+static int add_transcripts(struct pass *p, struct batch *b, struct err *e)
+{
+    struct speech_rules rules = p->s->rules;
+    bool has_rules = rules.never_count > 0 || rules.never_first_count > 0;
     struct generate_options o = {
         .max_new_tokens = p->o->max_new_tokens,
         .stop_ids = p->s->stop_ids,
         .stop_count = p->s->stop_count,
+        .rules = has_rules ? speech_rules_apply : NULL,
+        .rules_arg = &rules,
     };
     bool has_reference = false;
-    for (int i = 0; i < b->rows; i++)
+    for (int i = 0; i < b->records_count; i++)
         has_reference |= b->references[i] != NULL;
     if (!has_reference)
         return 0;
+    if (b->language_at && speech_detect(p->s, b, NULL, e))
+        return -1;
     struct ids *out = xcalloc((size_t)b->rows, sizeof *out);
     int rc = generate(p->s->model, b, &o, out, e);
-    for (int i = 0; i < b->rows; i++) {
-        if (!rc && b->references[i])
-            rc = add_transcript(p, b, i, &out[i], e);
+    if (!rc)
+        rc = compare_batch(p, b, out, e);
+    for (int i = 0; i < b->rows; i++)
         ids_release(&out[i]);
-    }
     free(out);
     return rc;
 }
@@ -263,6 +352,17 @@ static int run_pass(struct pass *p, const struct manifest *m, enum sample_purpos
     return rc;
 }
 
+static int open_words(struct pass *p, struct err *e)
+{
+    const struct evaluate_options *o = p->o;
+    if (o->normalizer != NORMALIZE_WHISPER_ENGLISH || !o->checkpoint)
+        return 0;
+    if (normalizer_words_open(&p->words, o->checkpoint, e))
+        return -1;
+    p->v->has_spellings = p->words.table != NULL;
+    return 0;
+}
+
 int evaluate(struct evaluation *v, const struct session *s, const struct manifest *m,
              const struct evaluate_options *o, struct err *e)
 {
@@ -271,9 +371,12 @@ int evaluate(struct evaluation *v, const struct session *s, const struct manifes
     p.format.ablation = o->ablation;
     double start = clock_seconds();
     nn_dropout_key(&s->model->params, MX_NONE);
-    int rc = run_pass(&p, m, SAMPLE_TRAIN, e);
+    int rc = open_words(&p, e);
+    if (!rc)
+        rc = run_pass(&p, m, SAMPLE_TRAIN, e);
     if (!rc && o->generates)
         rc = run_pass(&p, m, SAMPLE_GENERATE, e);
+    normalizer_words_release(&p.words);
     if (rc) {
         evaluation_release(v);
         return -1;

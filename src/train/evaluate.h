@@ -11,6 +11,10 @@
  * The loss is the mean over all supervised tokens of the data set.  Transcripts are greedy.  They
  * are made for records that end with an assistant's turn, and compared with its text; both pass
  * the same normaliser before.
+ *
+ * Encoder-decoder models: the language of records that leave it open is detected in both passes.
+ * A recording that was cut into windows is one record and one transcript: errors are counted window
+ * by window, the texts are joined by spaces.
  */
 #ifndef TRAIN_EVALUATE_H
 #define TRAIN_EVALUATE_H
@@ -31,6 +35,8 @@ struct evaluate_options {
     bool generates;                    /* transcripts too */
     int max_new_tokens;
     enum normalizer normalizer;
+    const char *checkpoint;            /* the folder whose normalizer.json has the spellings for
+                                          whisper_english; NULL: there are none */
     enum sample_ablation ablation;     /* media that are taken away */
     double bad_fraction;               /* as in loader.h */
     int bad_min;
@@ -55,6 +61,9 @@ struct evaluated {
     char *reference_norm, *hypothesis_norm;   /* as they were compared */
     struct error_count wer, cer;
     bool is_exact;                     /* the normalised texts are the same */
+    char *language;                    /* a code, or what the record calls it; what was detected,
+                                          when nothing says it; NULL: not known */
+    double seconds;                    /* of sound; 0: none */
 };
 
 struct evaluation {
@@ -67,11 +76,13 @@ struct evaluation {
     char **bad_texts;                  /* [bad_count] the first of them, "file:line: what" */
     int bad_count;
     enum normalizer normalizer;
+    bool has_spellings;                /* there was a normalizer.json for it */
     struct error_count wer, cer;       /* over all transcripts */
     struct evaluated *transcripts;     /* [transcript_count] in the order of the records */
     int64_t transcript_count;
     int64_t exact;                     /* transcripts that equal their reference */
-    int64_t cut;                       /* transcripts that reached max_new_tokens */
+    int64_t cut;                       /* transcripts that reached max_new_tokens, or the
+                                          decoder's end */
 };
 
 /* Measure the session's model on the records of `m`.  Too many bad records are ERR_DATA.  On

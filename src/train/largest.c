@@ -3,28 +3,40 @@
 
 #include <string.h>
 
+/* What is added to each row's text where every row has a window of sound: about the encoder's
+ * positions, so that a row more weighs more than a longer text. */
+enum { WINDOW_TOKENS = 1500 };
+
 /* What a batch is likely to need: the decoder's part grows with its positions, padding included,
- * the towers' with what is really there. */
-static int64_t weigh(const struct plan_window *w, int64_t batch)
+ * the towers' with what is really there.  Clips that share windows fill them, whatever their rows
+ * would have been. */
+static int64_t weigh(const struct largest_options *o, const struct plan_window *w, int64_t batch)
 {
+    bool has_windows = plan_settings(o->plan)->sorts_text;
+    bool is_joined = o->format->crossing.joining != SAMPLE_APART;
+    const uint32_t *lengths = has_windows ? w->texts : w->lengths;
     int64_t first = w->firsts[batch], end = w->firsts[batch + 1], sum = 0;
     uint32_t longest = 0;
     for (int64_t i = first; i < end; i++) {
-        longest = w->lengths[i] > longest ? w->lengths[i] : longest;
-        sum += w->lengths[i];
+        longest = lengths[i] > longest ? lengths[i] : longest;
+        sum += lengths[i];
     }
+    if (is_joined)
+        return sum;
+    if (has_windows)
+        return (end - first) * (int64_t)(WINDOW_TOKENS + longest);
     return (end - first) * (int64_t)longest + sum;
 }
 
 /* Look at the batches of a window from `window->batch` on; returns how many it has, -1 on error. */
-static int64_t look_at(const struct plan *p, const struct plan_cursor *window, int64_t *most,
-                       struct plan_cursor *at, struct err *e)
+static int64_t look_at(const struct largest_options *o, const struct plan_cursor *window,
+                       int64_t *most, struct plan_cursor *at, struct err *e)
 {
     struct plan_window w;
-    if (plan_window_open(&w, p, window->epoch, window->window, e))
+    if (plan_window_open(&w, o->plan, window->epoch, window->window, e))
         return -1;
     for (int64_t i = window->batch; i < w.batches; i++) {
-        int64_t n = weigh(&w, i);
+        int64_t n = weigh(o, &w, i);
         if (n <= *most)
             continue;
         *most = n;
@@ -41,7 +53,7 @@ static int find(const struct largest_options *o, struct plan_cursor *at, struct 
     int64_t seen = 0, most = 0;
     *at = o->from;
     for (int i = 0; i < LARGEST_WINDOWS && seen < o->steps; i++) {
-        int64_t n = look_at(o->plan, &c, &most, at, e);
+        int64_t n = look_at(o, &c, &most, at, e);
         if (n < 0)
             return -1;
         seen += n - c.batch;

@@ -43,7 +43,10 @@ int memory_plan_arrays(struct memory_plan *p, struct train_step *s, const struct
 {
     const struct nn_params *params = &s->model->params;
     int64_t moments = 0;
-    *p = (struct memory_plan){.device = device_bytes(c)};
+    *p = (struct memory_plan){
+        .device = device_bytes(c),
+        .is_crossing = s->model->facts.is_crossing,
+    };
     for (int i = 0; i < params->count; i++) {
         const struct nn_param *q = &params->at[i];
         if (is_on_disk(q))
@@ -117,6 +120,9 @@ static void advise_on_activations(const struct memory_plan *p, const struct conf
                  "accumulate: %d works off one record at a time, for the same result; then a "
                  "smaller max_tokens",
                  c->batch);
+    else if (p->is_crossing)
+        err_hint(e, "lora.towers (full.towers): language keeps nothing of the encoder; "
+                    "audio_length: clip leaves out the silence behind clips");
     else
         err_hint(e,
                  "max_tokens: %d leaves out records longer than that; image_tokens makes "

@@ -18,6 +18,7 @@
 #ifndef TRAIN_MEMORY_PLAN_H
 #define TRAIN_MEMORY_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -41,6 +42,7 @@ struct memory_plan {
     int64_t mapped;                    /* of the weights, those that are read where the file is
                                           mapped: MLX does not count them */
     int rows, len, clips, pictures;    /* of the batch that it is for */
+    bool is_crossing;                  /* each row has a window of sound (model.h) */
 };
 
 /* Everything but the activations.  Evaluates parameters and moments: until then they take

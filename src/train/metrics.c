@@ -43,6 +43,8 @@ int metrics_add_step(const char *path, const struct step_metrics *m, struct err 
     }
     if (m->pictures)
         json_put_int(o, "pictures", m->pictures);
+    if (m->windows)
+        json_put_int(o, "windows", m->windows);
     if (m->cache.hits || m->cache.misses) {
         json_put_int(o, "cache_hits", m->cache.hits);
         json_put_int(o, "cache_misses", m->cache.misses);

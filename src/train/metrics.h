@@ -2,7 +2,8 @@
  *
  *     {"step":1,"loss":..,"lr":..,"grad_norm":..,"supervised_tokens":..,"tokens":..,"audio_s":..,
  *      "seconds":..,"data_wait":..,"padding":..,"memory":..}
- *     with pictures also "pictures", with a cache of towers' outputs "cache_hits", "cache_misses"
+ *     with pictures also "pictures", with a cache of towers' outputs "cache_hits", "cache_misses",
+ *     of encoder-decoders "windows" (of sound: rows)
  *     {"step":200,"eval_loss":..,"wer":..,"cer":..,...}
  *
  * Steps of a run that reads over the network also have what it did meanwhile: "fetched_bytes",
@@ -28,6 +29,7 @@ struct step_metrics {
     int64_t bad;                       /* distinct bad records so far */
     double audio_s;
     int64_t pictures;                  /* images, and frames of videos */
+    int64_t windows;                   /* of sound, of encoder-decoders; else 0 */
     struct tower_cache_stats cache;    /* so far; all 0: not used */
     double seconds;                    /* wall clock since the step before */
     double data_wait;                  /* of these, waiting for data */

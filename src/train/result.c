@@ -50,6 +50,8 @@ json_t *result_to_json(const struct train_result *r)
         json_put_int(memory, "peak", memory_plan_measured(&r->memory, r->memory_peak));
         json_put(o, "memory", memory);
     }
+    if (r->windows_per_s > 0)
+        json_put_double(o, "windows_per_s", r->windows_per_s);
     if (r->has_cache) {
         json_t *cache = json_object();
         json_put_int(cache, "hits", r->cache.hits);

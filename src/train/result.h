@@ -24,6 +24,7 @@ struct train_result {
     bool has_memory;                   /* of this process; it took steps: */
     struct memory_plan memory;
     int64_t memory_peak;               /* what its steps needed at most, to compare with the plan */
+    double windows_per_s;              /* of sound, while steps ran; 0: not an encoder-decoder */
     bool has_cache;
     struct tower_cache_stats cache;
 };

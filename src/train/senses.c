@@ -1,6 +1,45 @@
 /* senses.c - see senses.h. */
 #include "train/senses.h"
 
+#include "base/rng.h"
+
+/* What transformers' Whisper hides at least where time is masked at all (mask_time_min_masks). */
+enum { TIME_SPANS_MIN = 2, SPAN_LENGTH = 10 };
+
+static struct spec_augment augment_of(const struct config *c)
+{
+    return (struct spec_augment){
+        .time_prob = c->mask_time_prob,
+        .feature_prob = c->mask_feature_prob,
+        .time_length = c->mask_time_length ? c->mask_time_length : SPAN_LENGTH,
+        .feature_length = c->mask_feature_length ? c->mask_feature_length : SPAN_LENGTH,
+        .time_spans = c->mask_time_prob > 0 ? TIME_SPANS_MIN : 0,
+    };
+}
+
+static enum sample_joining joining_of(enum config_join_audio j)
+{
+    switch (j) {
+    case JOIN_AUDIO_PLAIN: return SAMPLE_JOIN_PLAIN;
+    case JOIN_AUDIO_TIMESTAMPS: return SAMPLE_JOIN_TIMESTAMPS;
+    case JOIN_AUDIO_NO: break;
+    }
+    return SAMPLE_APART;
+}
+
+static struct sample_crossing crossing_of(const struct config *c)
+{
+    return (struct sample_crossing){
+        .language = c->language && *c->language ? c->language : NULL,
+        .task = c->task,
+        .has_timestamps = c->timestamps,
+        .has_whole_window = c->audio_length == AUDIO_LENGTH_WINDOW,
+        .joining = joining_of(c->join_audio),
+        .augment = augment_of(c),
+        .augment_seed = rng_seed(c->seed, "spec_augment"),
+    };
+}
+
 struct senses_options senses_options_of(const struct config *c)
 {
     return (struct senses_options){
@@ -8,7 +47,22 @@ struct senses_options senses_options_of(const struct config *c)
         .video_tokens = c->video_tokens,
         .video_frames = c->video_frames,
         .splits_long_audio = c->long_audio == LONG_AUDIO_SPLIT,
+        .crossing = crossing_of(c),
     };
+}
+
+/* A window must be what the encoder has positions for, two frames each. */
+static int check_window(const struct mel_config *c, const char *dir,
+                        const struct model_facts *facts, struct err *e)
+{
+    if (!facts->audio_positions)
+        return 0;
+    int64_t frames = c->samples_max / c->hop, expected = 2 * (int64_t)facts->audio_positions;
+    if (frames == expected)
+        return 0;
+    return err_set(e, ERR_USAGE,
+                   "%s: the features of a window have %lld frames, the model expects %lld", dir,
+                   (long long)frames, (long long)expected);
 }
 
 static int open_mel(struct senses *s, const char *dir, const struct model_facts *facts,
@@ -20,6 +74,8 @@ static int open_mel(struct senses *s, const char *dir, const struct model_facts 
     if (c.bins != facts->mel_bins)
         return err_set(e, ERR_USAGE, "%s: the features have %d mel bins, the model expects %d", dir,
                        c.bins, facts->mel_bins);
+    if (check_window(&c, dir, facts, e))
+        return -1;
     s->mel = mel_new(&c, e);
     return s->mel ? 0 : -1;
 }
@@ -70,6 +126,11 @@ int senses_open(struct senses *s, const char *dir, const struct model_facts *fac
                 const struct senses_options *o, struct err *e)
 {
     *s = (struct senses){.splits_long_audio = o->splits_long_audio};
+    if (facts->is_crossing) {
+        s->crossing = o->crossing;
+        s->crossing.is_used = true;
+        s->tokens_max = facts->positions_max;
+    }
     if ((facts->audio_id >= 0 && open_mel(s, dir, facts, e)) ||
         (facts->image_id >= 0 && open_picture(s, dir, facts, o, e))) {
         senses_release(s);
@@ -90,4 +151,9 @@ void senses_format(const struct senses *s, struct data_format *f)
     f->picture = s->sees ? &s->picture : NULL;
     f->picture_side = s->picture_side;
     f->splits_long_audio = s->splits_long_audio;
+    f->crossing = s->crossing;
+    f->crossing.joining = SAMPLE_APART;
+    f->crossing.augment = (struct spec_augment){0};
+    if (s->tokens_max && (!f->max_tokens || f->max_tokens > s->tokens_max))
+        f->max_tokens = s->tokens_max;
 }

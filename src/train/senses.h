@@ -1,5 +1,6 @@
 /* senses.h - what a checkpoint hears and sees: mel features and pictures as its folder says, with
- * the budgets that a configuration puts in their place.
+ * the budgets that a configuration puts in their place, and how clips become an encoder-decoder's
+ * rows.
  */
 #ifndef TRAIN_SENSES_H
 #define TRAIN_SENSES_H
@@ -18,6 +19,7 @@ struct senses_options {
     int image_tokens;                  /* soft tokens of an image, at most */
     int video_tokens, video_frames;    /* of a frame, and frames of a video */
     bool splits_long_audio;            /* clips longer than the model takes are cut */
+    struct sample_crossing crossing;   /* for models that need it; strings are borrowed */
 };
 
 struct senses {
@@ -26,6 +28,8 @@ struct senses {
     bool sees;                         /* `picture` is set */
     int picture_side;                  /* of data_format */
     bool splits_long_audio;
+    struct sample_crossing crossing;   /* of encoder-decoders, else zeroed */
+    int tokens_max;                    /* that these have places for; 0: see the model */
 };
 
 /* What a configuration says of them. */
@@ -38,7 +42,8 @@ int senses_open(struct senses *s, const char *dir, const struct model_facts *fac
 /* Safe on a zeroed struct. */
 void senses_release(struct senses *s);
 
-/* Tell the data side; `s` is borrowed. */
+/* Tell the data side; `s` is borrowed.  What of `crossing` is for training alone (joining, augment)
+ * is left out: whoever trains puts it in. */
 void senses_format(const struct senses *s, struct data_format *f);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "nn/lora.h"
 #include "nn/safetensors.h"
+#include "text/language.h"
 
 enum { TEXT_BYTES_MAX = 16 << 20 };      /* of one generated text */
 
@@ -38,6 +39,7 @@ struct session_options session_options_of(const struct config *c)
         .quantize_group = c->quantize_group,
         .mask = c->image_mask == IMAGE_MASK_GENERATE ? MODEL_MASK_GENERATE : MODEL_MASK_FORWARD,
         .senses = senses_options_of(c),
+        .dropout = c->dropout,
     };
 }
 
@@ -66,9 +68,29 @@ unsigned session_senses(const char *model)
     return (f.audio_id >= 0 ? SESSION_SOUND : 0) | (f.image_id >= 0 ? SESSION_PICTURES : 0);
 }
 
+bool session_is_crossing(const char *model)
+{
+    struct model_facts f;
+    struct err ignored = {0};
+    return !model_facts_read(model, &f, &ignored) && f.is_crossing;
+}
+
+int session_check_sound(const char *model, const struct manifest *m, int64_t count, struct err *e)
+{
+    if (!session_is_crossing(model) || manifest_media(m, SESSION_SOUND, count) & SESSION_SOUND)
+        return 0;
+    err_set(e, ERR_USAGE, "no record has a clip, and %s makes text of nothing else", model);
+    return err_hint(e,
+                    "each record needs \"audio\" beside its \"text\"; --columns names them where "
+                    "a table calls them otherwise");
+}
+
 void session_fit(struct session_options *o, const struct manifest *m, int64_t count)
 {
     const char *adapter = o->adapter ? o->adapter : "";
+    o->without_audio = o->without_vision = false;
+    if (session_is_crossing(o->model))
+        return;
     unsigned media = manifest_media(m, session_senses(o->model), count);
     o->without_audio = !(media & SESSION_SOUND) && !session_adapter_has(adapter, "audio");
     o->without_vision = !(media & SESSION_PICTURES) && !session_adapter_has(adapter, "vision");
@@ -89,6 +111,7 @@ static enum mx_dtype choose_dtype(enum config_dtype dtype)
     switch (dtype) {
     case DTYPE_F32: return MX_FLOAT32;
     case DTYPE_BF16: return MX_BFLOAT16;
+    case DTYPE_F16:
     case DTYPE_AUTO: break;
     }
     return mx_device() == MX_GPU ? MX_BFLOAT16 : MX_FLOAT32;
@@ -138,6 +161,7 @@ static int open_checkpoint(struct session *s, const struct session_options *o, s
         .quantize_bits = o->quantize_bits,
         .quantize_group = o->quantize_group,
         .mask = o->mask,
+        .dropout = o->dropout,
     };
     s->model = model_open(o->model, &mo, e);
     if (!s->model)
@@ -147,7 +171,31 @@ static int open_checkpoint(struct session *s, const struct session_options *o, s
         return -1;
     if (check_vocabulary(s, o->model, e))
         return -1;
+    if (s->model->facts.is_crossing && speech_rules_open(&s->rules, o->model, e))
+        return -1;
     return senses_open(&s->senses, o->model, &s->model->facts, &o->senses, e);
+}
+
+/* What is said of records that do not say it themselves must suit the checkpoint. */
+static int check_speech(const struct session *s, struct err *e)
+{
+    const struct sample_crossing *x = &s->senses.crossing;
+    const struct whisper_format *w = &s->chat.whisper;
+    bool is_said = x->language && strcmp(x->language, "detect") != 0;
+    if (!w->is_multilingual && x->task == WHISPER_TRANSLATE)
+        return err_set(e, ERR_USAGE, "task: the model knows English only and cannot translate");
+    if (!is_said)
+        return 0;
+    int at =
+        language_find(x->language, w->is_multilingual ? w->language_count : LANGUAGES_COUNT, e);
+    if (at < 0) {
+        e->kind = ERR_USAGE;
+        return err_in(e, "language");
+    }
+    if (!w->is_multilingual && at != 0)
+        return err_set(e, ERR_USAGE, "language: found '%s', the model knows English only",
+                       x->language);
+    return 0;
 }
 
 static int open_parts(struct session *s, const struct session_options *o, struct err *e)
@@ -164,6 +212,8 @@ static int open_parts(struct session *s, const struct session_options *o, struct
         return -1;
     if (open_checkpoint(s, o, e))
         return blame(e, "a checkpoint has config.json, tokenizer.json and safetensors files");
+    if (s->senses.crossing.is_used && check_speech(s, e))
+        return -1;
     if (o->adapter && *o->adapter && nn_lora_load(&s->model->params, o->adapter, NULL, e)) {
         if (!strstr(e->text, o->adapter))
             err_in(e, "adapter %s", o->adapter);
@@ -205,6 +255,7 @@ void session_close(struct session *s)
     if (s->model)
         model_close(s->model);
     senses_release(&s->senses);
+    speech_rules_release(&s->rules);
     tokenizer_free(s->tokenizer);
     *s = (struct session){0};
 }
@@ -315,18 +366,31 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* The ids that are text: not thoughts, not the times between which Whisper puts its segments (no
+ * special tokens to many a tokenizer). */
+static int pick_text(const struct session *s, const struct ids *ids, struct ids *out, struct err *e)
+{
+    bool has_times = s->chat.family == CHAT_WHISPER;
+    int32_t thought_end = has_times ? -1 : tokenizer_id(s->tokenizer, "<channel|>");
+    for (int i = 0; i < ids->count; i++) {
+        if (thought_end >= 0 && ids->at[i] == thought_end)
+            ids_clear(out);
+        else if (has_times && whisper_time_of(&s->chat.whisper, ids->at[i]) >= 0)
+            continue;
+        else if (ids_push(out, ids->at[i], e))
+            return -1;
+    }
+    return 0;
+}
+
 char *session_text(const struct session *s, const struct ids *ids, struct err *e)
 {
-    int32_t thought_end = tokenizer_id(s->tokenizer, "<channel|>");
-    int start = 0;
-    for (int i = 0; thought_end >= 0 && i < ids->count; i++)
-        if (ids->at[i] == thought_end)
-            start = i + 1;
+    struct ids words = IDS_INIT;
     struct buf b;
     buf_init(&b, TEXT_BYTES_MAX);
     char *text = NULL;
-    if (!tokenizer_decode(s->tokenizer, ids->at + start, (size_t)(ids->count - start), true, &b,
-                          e) &&
+    if (!pick_text(s, ids, &words, e) &&
+        !tokenizer_decode(s->tokenizer, words.at, (size_t)words.count, true, &b, e) &&
         !buf_check(&b, "the generated text", e)) {
         size_t from = 0, to = b.size;
         while (to > 0 && is_space(b.data[to - 1]))
@@ -336,5 +400,6 @@ char *session_text(const struct session *s, const struct ids *ids, struct err *e
         text = xstrndup(b.data + from, to - from);
     }
     buf_release(&b);
+    ids_release(&words);
     return text;
 }

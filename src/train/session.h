@@ -20,6 +20,7 @@
 #include "text/tokenizer.h"
 #include "train/config.h"
 #include "train/senses.h"
+#include "train/speech_rules.h"
 
 enum { SESSION_STOP_IDS_MAX = 16 };
 
@@ -44,6 +45,7 @@ struct session_options {
     struct senses_options senses;
     struct net *net;                   /* of data_format: for media elsewhere; borrowed */
     const char *prompt;                /* of data_format; borrowed */
+    double dropout;                    /* of model_options */
     int max_tokens;                    /* of data_format; 0: no limit but the model's */
     bool is_thinking;
 };
@@ -56,6 +58,7 @@ struct session {
     struct data_format format;         /* points to the fields above */
     int32_t stop_ids[SESSION_STOP_IDS_MAX];   /* tokens that end a generated turn */
     int stop_count;
+    struct speech_rules rules;         /* of encoder-decoder models */
 };
 
 /* What a configuration says of them. */
@@ -69,8 +72,17 @@ bool session_adapter_has(const char *dir, const char *tower);
  * session_open will say better. */
 unsigned session_senses(const char *model);
 
+/* Is it an encoder-decoder (model_facts.is_crossing)?  False when it cannot be read. */
+bool session_is_crossing(const char *model);
+
+/* ERR_USAGE when the model makes text of sound alone, and none of the first `count` records (0:
+ * all) has any. */
+int session_check_sound(const char *model, const struct manifest *m, int64_t count,
+                        struct err *e) MUST_CHECK;
+
 /* Leave the audio tower out when none of the first `count` records (0: all) has a clip, and the
- * adapter no part in it; the vision tower, when none has an image or a video. */
+ * adapter no part in it; the vision tower, when none has an image or a video.  Of encoder-decoders
+ * nothing is left out. */
 void session_fit(struct session_options *o, const struct manifest *m, int64_t count);
 
 /* Choose the device for this process; once, before anything of MLX is used. */
@@ -92,8 +104,8 @@ enum { SESSION_KEPT = 16 };            /* a multiple that makes few shapes */
 void session_input(struct model_input *in, const struct model *m, const struct batch *b,
                    const struct session_rows *rows);
 
-/* The text of generated ids, special tokens and thoughts (what stands before <channel|>) left out,
- * trimmed.  The caller frees; NULL on failure. */
+/* The text of generated ids, special tokens, times and thoughts (what stands before <channel|>)
+ * left out, trimmed.  The caller frees; NULL on failure. */
 char *session_text(const struct session *s, const struct ids *ids, struct err *e) MUST_CHECK;
 
 #endif

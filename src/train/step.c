@@ -135,13 +135,15 @@ void train_step_init(struct train_step *s, struct model *m, const struct config 
     *s = (struct train_step){
         .model = m,
         .seed = rng_seed(c->seed, "dropout"),
-        .has_dropout = m->params.dropout.rate > 0,
+        .has_dropout = m->params.dropout.rate > 0 || m->facts.dropout > 0,
         .compiles = c->compile,
-        .kept_multiple = !c->drop_rows ? 0
-                         : c->compile  ? KEPT_COMPILED
-                                       : SESSION_KEPT,
+        /* Nearly all rows of a transcript have loss. */
+        .kept_multiple = !c->drop_rows || m->facts.is_crossing ? 0
+                         : c->compile                          ? KEPT_COMPILED
+                                                               : SESSION_KEPT,
     };
     m->checkpointing = c->checkpointing;
+    m->label_smoothing = c->label_smoothing;
     struct nn_adamw_config a = {
         .beta1 = c->beta1,
         .beta2 = c->beta2,

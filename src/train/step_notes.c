@@ -25,6 +25,14 @@ void step_names(const struct loader_step *s, char *out, size_t size)
     }
 }
 
+int64_t step_windows(const struct loader_step *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < s->count; i++)
+        n += s->micros[i].clips;
+    return n;
+}
+
 static void warn_of_bad(struct step_notes *n, const struct loader_step *s)
 {
     for (int i = 0; i < s->bad_count; i++) {

@@ -16,6 +16,9 @@ struct step_notes {
 /* Name the first bad records, and say once that long clips are cut. */
 void step_notes(struct step_notes *n, const struct loader_step *s);
 
+/* Clips of all its micro-batches. */
+int64_t step_windows(const struct loader_step *s);
+
 /* Names of the records of a step, as many as fit. */
 void step_names(const struct loader_step *s, char *out, size_t size);
 

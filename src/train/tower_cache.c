@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "data/sample.h"
 
 /* What a tower made of one clip or picture. */
@@ -90,7 +91,7 @@ static bool put(struct tower_cache *c, struct shelf *s, const struct output *o)
 typedef mx_array (*tower_fn)(const struct model *m, const struct batch *b, int i);
 
 /* A clip alone, its frames padded to a multiple of SAMPLE_FRAMES. */
-static mx_array hear(const struct model *m, const struct batch *b, int i)
+static mx_array hear_clip(const struct model *m, const struct batch *b, int i)
 {
     const uint8_t *valid = b->frame_valid + (size_t)i * (size_t)b->frames;
     size_t bins = (size_t)b->bins;
@@ -112,6 +113,19 @@ static mx_array hear(const struct model *m, const struct batch *b, int i)
     return model_hear(m, &in);
 }
 
+/* An encoder-decoder's window alone, as long as the batch's: there is no padding that the decoder
+ * would not see. */
+static mx_array hear_window(const struct model *m, const struct batch *b, int i)
+{
+    size_t frames = (size_t)i * (size_t)b->frames;
+    struct model_input in = {
+        .mel = mx_from(b->mel + frames * (size_t)b->bins, MX_FLOAT32,
+                       (int[]){1, b->frames, b->bins}, 3),
+        .frame_valid = mx_from(b->frame_valid + frames, MX_BOOL, (int[]){1, b->frames}, 2),
+    };
+    return model_hear(m, &in);
+}
+
 /* A picture alone, without padding. */
 static mx_array see(const struct model *m, const struct batch *b, int i)
 {
@@ -127,22 +141,77 @@ static mx_array see(const struct model *m, const struct batch *b, int i)
     return model_see(m, &in);
 }
 
-static int compute(const struct tower_cache *c, tower_fn tower, const struct batch *b, int i,
-                   struct output *o, struct err *e)
+/* The items of a batch that have to go through one tower. */
+struct job {
+    struct shelf *shelf;
+    tower_fn tower;
+    const struct batch *batch;
+    const uint64_t *keys;              /* NULL: unknown */
+    uint64_t salt;                     /* what else their outputs depend on */
+    int count, slots;                  /* slots 0: as many as the tower makes rows */
+};
+
+/* One item on its way. */
+struct item {
+    uint64_t key;
+    const struct output *found;        /* in the cache, ... */
+    int same;                          /* ... or the same as this earlier one, -1: none, ... */
+    mx_array x;                        /* ... or [1,rows,width] under way */
+    struct output made;
+};
+
+static uint64_t key_of(const struct job *j, int i)
 {
-    mx_enter();
-    mx_array x = tower(c->model, b, i);                                        /* [1,rows,width] */
-    int rc = mx_check(e);
-    if (!rc) {
-        o->rows = mx_dim(x, 1);
-        o->width = mx_dim(x, 2);
-        o->dtype = mx_dtype(x);
-        o->bytes = mx_nbytes(x);
-        o->data = xmalloc(o->bytes + 1);
-        rc = mx_read(x, o->dtype, o->data, o->bytes, e);
+    uint64_t key = j->keys ? j->keys[i] : 0;
+    return key && j->salt ? rng_u64(key, j->salt, 0) : key;
+}
+
+static int find_same(const struct item *items, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (items[i].key && items[k].key == items[i].key && !items[k].found && items[k].same < 0)
+            return k;
+    return -1;
+}
+
+/* Start what is not there.  Each item passes the tower alone; the device goes on with one while the
+ * host builds the next. */
+static int start(struct tower_cache *c, const struct job *j, struct item *items, struct err *e)
+{
+    for (int i = 0; i < j->count; i++) {
+        struct item *it = &items[i];
+        *it = (struct item){.key = key_of(j, i), .same = -1, .x = MX_NONE};
+        it->found = find(j->shelf, it->key);
+        if (!it->found)
+            it->same = find_same(items, i);
+        if (it->found || it->same >= 0) {
+            c->stats.hits++;
+            continue;
+        }
+        c->stats.misses++;
+        it->x = j->tower(c->model, j->batch, i);
+        if (mx_async_eval(&it->x, 1, e))
+            return -1;
     }
-    mx_leave(MX_NONE);
-    return rc;
+    return 0;
+}
+
+static int read_output(struct item *it, struct err *e)
+{
+    struct output *o = &it->made;
+    *o = (struct output){
+        .key = it->key,
+        .rows = mx_dim(it->x, 1),
+        .width = mx_dim(it->x, 2),
+        .dtype = mx_dtype(it->x),
+        .bytes = mx_nbytes(it->x),
+    };
+    o->data = xmalloc(o->bytes + 1);
+    if (!mx_read(it->x, o->dtype, o->data, o->bytes, e))
+        return 0;
+    free(o->data);
+    o->data = NULL;
+    return -1;
 }
 
 /* What the items of a batch become together: [count,slots,width]. */
@@ -154,61 +223,83 @@ struct gathered {
 
 static void gather(struct gathered *g, const struct output *o, int i, int count)
 {
-    size_t row = o->bytes / (size_t)o->rows, all = row * (size_t)g->slots;
     if (!g->data) {
-        g->data = xcalloc((size_t)count, all);
+        g->slots = g->slots ? g->slots : o->rows;
         g->width = o->width;
         g->dtype = o->dtype;
     }
+    size_t row = o->bytes / (size_t)o->rows, all = row * (size_t)g->slots;
+    if (!g->data)
+        g->data = xcalloc((size_t)count, all);
     size_t n = o->rows < g->slots ? (size_t)o->rows : (size_t)g->slots;
     memcpy(g->data + (size_t)i * all, o->data, n * row);
 }
 
-static int gather_one(struct tower_cache *c, struct shelf *s, tower_fn tower, const struct batch *b,
-                      int i, uint64_t key, int count, struct gathered *g, struct err *e)
+/* Read what was started, and put all together. */
+static int finish(const struct job *j, struct item *items, struct gathered *g, struct err *e)
 {
-    const struct output *found = find(s, key);
-    if (found) {
-        c->stats.hits++;
-        gather(g, found, i, count);
-        return 0;
+    for (int i = 0; i < j->count; i++) {
+        struct item *it = &items[i];
+        if (!it->found && it->same < 0 && read_output(it, e))
+            return -1;
+        gather(g, it->found ? it->found : &items[it->same < 0 ? i : it->same].made, i, j->count);
     }
-    struct output o = {.key = key};
-    c->stats.misses++;
-    if (compute(c, tower, b, i, &o, e)) {
-        free(o.data);
-        return -1;
-    }
-    gather(g, &o, i, count);
-    if (!put(c, s, &o))
-        free(o.data);
     return 0;
 }
 
-static int gather_all(struct tower_cache *c, struct shelf *s, tower_fn tower, const struct batch *b,
-                      const uint64_t *keys, int count, int slots, mx_array *out, struct err *e)
+/* Nobody points into the shelf any more: what was made goes there. */
+static void keep(struct tower_cache *c, const struct job *j, struct item *items)
 {
-    struct gathered g = {.slots = slots};
-    int rc = 0;
-    for (int i = 0; i < count && !rc; i++)
-        rc = gather_one(c, s, tower, b, i, keys ? keys[i] : 0, count, &g, e);
+    for (int i = 0; i < j->count; i++) {
+        struct output *o = &items[i].made;
+        if (o->data && !put(c, j->shelf, o))
+            free(o->data);
+    }
+}
+
+static int gather_all(struct tower_cache *c, const struct job *j, mx_array *out, struct err *e)
+{
+    struct gathered g = {.slots = j->slots};
+    struct item *items = xcalloc((size_t)j->count + 1, sizeof *items);
+    mx_enter();
+    int rc = start(c, j, items, e) || finish(j, items, &g, e) ? -1 : 0;
+    mx_leave(MX_NONE);
+    keep(c, j, items);
     if (!rc)
-        *out = mx_from(g.data, g.dtype, (int[]){count, slots, g.width}, 3);
+        *out = mx_from(g.data, g.dtype, (int[]){j->count, g.slots, g.width}, 3);
     free(g.data);
+    free(items);
     return rc;
 }
 
 int tower_cache_input(struct tower_cache *c, struct model_input *in, const struct batch *b,
                       struct err *e)
 {
+    bool is_crossing = c->model->facts.is_crossing;
+    const struct job hearing = {
+        .shelf = &c->heard,
+        .tower = is_crossing ? hear_window : hear_clip,
+        .batch = b,
+        .keys = b->clip_keys,
+        .salt = is_crossing ? (uint64_t)b->frames : 0,
+        .count = b->clips,
+        .slots = is_crossing ? 0 : b->slots,
+    };
+    const struct job seeing = {
+        .shelf = &c->seen,
+        .tower = see,
+        .batch = b,
+        .keys = b->picture_keys,
+        .count = b->pictures,
+        .slots = b->picture_slots,
+    };
     if (c->heard.is_used && b->clips) {
-        if (gather_all(c, &c->heard, hear, b, b->clip_keys, b->clips, b->slots, &in->heard, e))
+        if (gather_all(c, &hearing, &in->heard, e))
             return err_in(e, "audio tower");
         in->mel = in->frame_valid = MX_NONE;
     }
     if (c->seen.is_used && b->pictures) {
-        if (gather_all(c, &c->seen, see, b, b->picture_keys, b->pictures, b->picture_slots,
-                       &in->seen, e))
+        if (gather_all(c, &seeing, &in->seen, e))
             return err_in(e, "vision tower");
         in->pixels = in->patch_at = MX_NONE;
     }

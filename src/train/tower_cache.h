@@ -7,7 +7,9 @@
  *
  * Results do not depend on what is in the cache.  With it in use every clip and every picture
  * passes its tower alone, padded by a rule that depends on itself only, so that its output is the
- * same bytes whether it was computed now or long ago; a resumed run begins with an empty cache.
+ * same bytes whether it was computed now or long ago; a resumed run begins with an empty cache.  Of
+ * an encoder-decoder, whose decoder sees what is behind a clip, too, a window of another length is
+ * another clip.
  */
 #ifndef TRAIN_TOWER_CACHE_H
 #define TRAIN_TOWER_CACHE_H

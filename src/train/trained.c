@@ -52,6 +52,9 @@ static bool needs(const struct config *c, const char *tower)
 void trained_fit(struct session_options *o, const struct config *c, const struct manifest *train,
                  const struct manifest *eval)
 {
+    o->without_audio = o->without_vision = false;
+    if (session_is_crossing(c->model))
+        return;
     /* Whatever is decided already need not be looked for, which may be far away. */
     unsigned wanted = session_senses(c->model);
     bool needs_audio = needs(c, "audio"), needs_vision = needs(c, "vision");

@@ -10,7 +10,7 @@
 
 /* Leave out the towers that a run does not need: there is nothing for them to learn from or to
  * measure on, the adapter has no part in them, and they are not to be trained.  Random weights must
- * be saved whole, used or not. */
+ * be saved whole, used or not; encoder-decoders are nothing without their encoder. */
 void trained_fit(struct session_options *o, const struct config *c, const struct manifest *train,
                  const struct manifest *eval);
 

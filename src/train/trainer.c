@@ -24,6 +24,8 @@
 #include "data/manifest.h"
 #include "data/plan.h"
 #include "train/checkpoint.h"
+#include "train/family.h"
+#include "train/format.h"
 #include "train/inputs.h"
 #include "train/largest.h"
 #include "train/mirror.h"
@@ -38,14 +40,6 @@
 #include "train/watch.h"
 
 enum { NAMES_BYTES = 400 };
-
-/* Compiled steps are traced for each set of shapes: coarser padding, fewer of them. */
-enum {
-    COMPILED_TOKENS = 64,
-    COMPILED_FRAMES = 256,
-    COMPILED_TARGETS = 128,
-    COMPILED_PATCHES = 64,
-};
 
 void (*train_batch_hook)(int64_t step, struct batch *b);
 
@@ -80,6 +74,8 @@ struct trainer {
     struct pending pending;
     struct net_stats net;              /* as of the last step that was settled */
     int bad_in_row;
+    int64_t windows;                   /* of steps that are settled, and ... */
+    double windows_s;                  /* ... the seconds these took */
     int64_t from;                      /* steps that were done when this process began */
     int64_t done, saved;               /* steps that are done, and in a checkpoint */
     double before_s;                   /* seconds of training before that */
@@ -127,8 +123,9 @@ static int stopped(const struct trainer *t, int64_t step, struct err *e)
 /* Outputs of frozen towers are kept when the run comes by them again. */
 static void open_cache(struct trainer *t)
 {
+    const struct model_facts *facts = &t->session.model->facts;
     int64_t epoch = plan_steps(t->plan, 0);
-    if (epoch > 0 && t->c->steps > epoch)
+    if (epoch > 0 && t->c->steps > epoch && !format_is_random(&t->format, facts))
         t->cache = tower_cache_new(t->session.model, t->c->tower_cache);
     t->step.cache = t->cache;
     t->format.has_keys = t->cache != NULL;
@@ -139,6 +136,8 @@ static int open_session(struct trainer *t, struct err *e)
     const struct config *c = t->c;
     struct session_options o = session_options_of(c);
     o.net = t->inputs.net;
+    if (family_check(c, &t->train_set, e))
+        return -1;
     trained_fit(&o, c, &t->train_set, &t->eval_set);
     /* Which weights there are to train hangs on it. */
     if (c->method == METHOD_FULL) {
@@ -155,15 +154,7 @@ static int open_session(struct trainer *t, struct err *e)
         return -1;
     if (session_open(&t->session, &o, e) || trained_choose(&t->session.model->params, c, e))
         return -1;
-    struct data_format *f = &t->session.format;
-    if (c->compile) {
-        f->tokens_multiple = COMPILED_TOKENS;
-        f->frames_multiple = COMPILED_FRAMES;
-        f->targets_multiple = COMPILED_TARGETS;
-        f->patches_multiple = COMPILED_PATCHES;
-    }
-    t->format = *f;
-    t->format.pack_tokens = c->pack_tokens;
+    format_for_training(&t->format, &t->session, c);
     double *factors = trained_factors(&t->session.model->params, c);
     train_step_init(&t->step, t->session.model, c, factors);
     free(factors);
@@ -246,7 +237,8 @@ static int open_plan(struct trainer *t, struct err *e)
             .manifest = &t->train_set,
             .seed = c->seed,
             .batch = c->batch,
-            .is_sorted = c->length_sorted,
+            .is_sorted = format_is_sorted(c),
+            .sorts_text = format_sorts_text(c),
             .window_shards = c->window_shards,
             .window_bytes = t->window_bytes,
         },
@@ -332,6 +324,11 @@ static int settle(struct trainer *t, struct err *e)
     t->last = now;
     result_note_peak(t->result);
     m->memory = (uint64_t)t->result->memory_peak;
+    /* The first step waits for kernels to be made. */
+    if (m->step > t->from + 1) {
+        t->windows += m->windows;
+        t->windows_s += m->seconds;
+    }
     if (t->cache)
         m->cache = cache_stats(t);
     add_net(t, m);
@@ -365,6 +362,8 @@ static int run_step(struct trainer *t, const struct loader_step *s, struct err *
     for (int i = 0; train_batch_hook && i < s->count; i++)
         train_batch_hook(step, &s->micros[i]);
     struct step_data d = {s->micros, s->count, s->supervised};
+    if (format_detect(&t->session, s, e))
+        return err_in(e, "step %lld", (long long)step);
     if (s->count && train_step_run(&t->step, &d, step, rate, &r, e))
         return err_in(e, "step %lld", (long long)step);
     if (settle(t, e))
@@ -385,6 +384,7 @@ static int run_step(struct trainer *t, const struct loader_step *s, struct err *
         .total = s->total,
         .audio_s = s->audio_s,
         .pictures = s->pictures,
+        .windows = t->session.model->facts.is_crossing ? step_windows(s) : 0,
         .bad = loader_bad_count(t->loader),
         .data_wait = s->waited_s,
         .padding = s->padding,
@@ -634,6 +634,7 @@ static int finish(struct trainer *t, struct err *e)
     r->steps = t->c->steps;
     r->loss = t->last_loss;
     r->seconds = t->before_s + clock_seconds() - t->started;
+    r->windows_per_s = t->windows_s > 0 ? (double)t->windows / t->windows_s : 0;
     report_cache(t);
     if (t->notes.splits)
         log_info("%lld clips were longer than the model takes and were cut",
