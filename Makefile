@@ -147,7 +147,8 @@ tsan:                            ## the tests that use threads, under the thread
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) VARIANT=tsan SCRIPTS= FUZZ= \
 	    TESTS="$(addprefix build/tsan/tests/test_,log http net request fetch auth auth_cache \
 	    spool spool_fetch spool_space source loader loader_read loader_work sample walk survey \
-	    forecast step mirror watch trainer)" test
+	    forecast step mirror watch trainer \
+	    tokenizer)" test
 
 # A fuzz target is a function.  Here it replays its corpus; VARIANT=fuzz gives it libFuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)
@@ -193,9 +194,9 @@ macos:                           ## the arm64 macOS program, build/macos/attune
 	@scripts/bootstrap macos
 	@$(MAKE) -f scripts/macos.mk
 
-demo: all                        ## fine-tune the shipped small model on a new speaker
+demo: all                        ## fine-tune a shipped small model on a new speaker (DEMO=whisper)
 	@scripts/bootstrap demo $(if $(DEMO_BUCKET),gcs)
-	@demo/run.sh
+	@demo/run.sh $(DEMO)
 
 PREFIX ?= /usr/local
 install: $(PROGRAM)              ## install the program and its MLX under PREFIX=/usr/local

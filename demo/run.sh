@@ -1,8 +1,9 @@
 #!/bin/sh
-# run.sh - the demo (make demo): a small Gemma 4 meets a speaker whom it does not know, and learns to follow.
+# run.sh [whisper] - the demo (make demo): a small Gemma 4 meets a speaker whom it does not know, and learns to
+# follow; or a small Whisper does.
 #
 # Speaks the new speaker's clips, measures, fine-tunes by LoRA, measures again on clips that were not trained on.
-# Writes demo/out/result.json. Needs espeak-ng and ./attune (make demo sees to both).
+# Writes demo/out/result.json (demo/out/whisper/result.json). Needs espeak-ng and ./attune (make demo sees to both).
 #
 # DEMO_BUCKET=1: everything is read out of a bucket, a local emulator's, and at the end the training is done once
 # more from the disk: the adapters must have the same bytes. The order of the records is that of the JSONL, the seed
@@ -10,20 +11,26 @@
 set -eu
 cd "$(dirname "$0")/.."
 attune=${ATTUNE:-./attune}
-out=demo/out
-model=demo/model
+case ${1:-gemma} in
+gemma) out=demo/out model=demo/model config=demo/speaker.yaml language= ;;
+whisper) out=demo/out/whisper model=demo/whisper config=demo/whisper-speaker.yaml language="--language en" ;;
+*)
+    echo "run.sh: no demo is called $1; there are gemma and whisper" >&2
+    exit 2
+    ;;
+esac
 voice=en-gb-scotland+norbert
 
 [ -e $model/model.safetensors ] || { echo "run.sh: $model has no weights; demo/pretrain.sh makes them" >&2; exit 1; }
 mkdir -p $out
-rm -rf $out/speaker $out/runs/speaker $out/runs/disk $out/result.json
+rm -rf $out/speaker $out/runs/speaker $out/runs/whisper-speaker $out/runs/disk $out/result.json
 clips=$out/speaker
 steps=4
 [ -z "${DEMO_BUCKET:-}" ] || steps=5
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
-field() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$1" | head -n 1; }
+field() { tr ',' '\n' <"$1" | sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' | head -n 1; }   # the first of that name
 sum_of() { { sha256sum "$1" 2>/dev/null || shasum -a 256 "$1"; } | cut -d ' ' -f 1; }
 percent() { awk -v x="$1" 'BEGIN { printf "%.1f %%", 100 * x }'; }
 
@@ -69,7 +76,7 @@ start_bucket() {
 measure() {                            # measure NAME [--adapter DIR]
     name=$1
     shift
-    "$attune" eval --model $model "$@" --data $clips/heldout.jsonl --eval-batch 20 --max-new-tokens 32 \
+    "$attune" eval --model $model $language "$@" --data $clips/heldout.jsonl --eval-batch 20 --max-new-tokens 32 \
         --predictions $out/$name.jsonl --json >$out/$name.json
 }
 
@@ -79,7 +86,7 @@ before=$(field $out/before.json wer)
 echo "word error rate: $(percent "$before")"
 
 say "3/$steps  Fine-tuning by LoRA on the speaker's clips"
-"$attune" train demo/speaker.yaml --train $clips/train.jsonl --json >$out/train.json
+"$attune" train $config --train $clips/train.jsonl --json >$out/train.json
 adapter=$(field $out/train.json adapter)
 seconds=$(field $out/train.json seconds)
 
@@ -113,7 +120,7 @@ awk '
 
 if [ -n "${DEMO_BUCKET:-}" ]; then
     say "5/5  The same training from the disk"
-    "$attune" train demo/speaker.yaml --name disk --json >$out/disk.json
+    "$attune" train $config --name disk --json >$out/disk.json
     disk=$(field $out/disk.json adapter)
     streamed_sum=$(sum_of "$adapter/adapter_model.safetensors")
     disk_sum=$(sum_of "$disk/adapter_model.safetensors")
@@ -133,5 +140,5 @@ on clips that were not trained on; learned in $(printf '%.0f' "$seconds") s.
 
 adapter   $adapter
 numbers   $out/result.json
-try       $attune transcribe --model $model --adapter $adapter $out/speaker/heldout/*1.wav
+try       $attune transcribe --model $model ${language:+$language }--adapter $adapter $out/speaker/heldout/*1.wav
 END

@@ -21,7 +21,7 @@
 enum { TURN_TOKENS = 64 };                 /* room for what stands around a clip */
 
 struct piece {
-    int recording;
+    struct recording *recording;           /* borrowed */
     int64_t from, count;                   /* samples of it */
     bool is_first;                         /* of its recording */
     bool is_done;
@@ -32,8 +32,6 @@ struct piece {
 /* The pieces of a group, in order of recording and time. */
 struct pieces {
     const struct transcriber *t;
-    struct recording *recordings;
-    int recording_count;
     struct piece *at;
     int count, done;
     size_t room;
@@ -63,10 +61,11 @@ static int64_t longest_piece(const struct transcriber *t)
     return longest > AUDIO_RATE ? longest : AUDIO_RATE;
 }
 
-static int add_piece(struct pieces *p, int recording, int64_t from, int64_t count, struct err *e)
+static int add_piece(struct pieces *p, struct recording *recording, int64_t from, int64_t count,
+                     struct err *e)
 {
     struct piece piece = {.recording = recording, .from = from, .count = count};
-    const float *x = p->recordings[recording].audio.samples + from;
+    const float *x = recording->audio.samples + from;
     if (!p->t->is_whisper &&
         sample_of_audio(&piece.sample, &p->t->session->format, x, count, NULL, e))
         return -1;
@@ -79,9 +78,9 @@ static int add_piece(struct pieces *p, int recording, int64_t from, int64_t coun
 
 /* Only Whisper writes an empty text for silence: elsewhere a silent recording is an error, whose
  * text sample_of_audio knows. */
-static int cut(struct pieces *p, int recording, struct err *e)
+static int cut(struct pieces *p, struct recording *recording, struct err *e)
 {
-    const struct audio *a = &p->recordings[recording].audio;
+    const struct audio *a = &recording->audio;
     int64_t longest = longest_piece(p->t);
     /* No piece is shorter than half the longest, but for the last. */
     int max = (int)(a->count / (longest / 2)) + 2, rc = 0;
@@ -135,15 +134,10 @@ static int speak(const struct transcriber *t, struct piece **at, int count, stru
 
 static const char *language_of(const struct pieces *p, const struct piece *piece)
 {
-    const char *given = p->t->speech.language;
-    if (piece->is_first || (given && *given && strcmp(given, "detect") != 0))
+    const char *given = p->t->speech.language ? p->t->speech.language : "";
+    if (piece->is_first || (*given && strcmp(given, "detect") != 0))
         return given;
-    return p->recordings[piece->recording].result.language;
-}
-
-static bool same_language(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
+    return piece->recording->result.language;
 }
 
 static int listen(struct pieces *p, struct piece **at, int count, struct err *e)
@@ -151,17 +145,16 @@ static int listen(struct pieces *p, struct piece **at, int count, struct err *e)
     struct speech_options o = p->t->speech;
     struct speech_audio *audio = xcalloc((size_t)count, sizeof *audio);
     struct speech *out = xcalloc((size_t)count, sizeof *out);
-    o.language = language_of(p, at[0]);
-    if (o.language && !*o.language)
-        o.language = NULL;
+    const char *language = language_of(p, at[0]);
+    o.language = *language ? language : NULL;
     o.on_progress = NULL;                  /* which is by pieces here */
     for (int i = 0; i < count; i++) {
-        const struct audio *a = &p->recordings[at[i]->recording].audio;
-        audio[i] = (struct speech_audio){a->samples + at[i]->from, at[i]->count};
+        const float *samples = at[i]->recording->audio.samples;
+        audio[i] = (struct speech_audio){samples + at[i]->from, at[i]->count};
     }
     int rc = speech_decode(out, p->t->session, audio, count, &o, e);
     for (int i = 0; i < count && !rc; i++) {
-        struct speech *whole = &p->recordings[at[i]->recording].result;
+        struct speech *whole = &at[i]->recording->result;
         at[i]->result = out[i];
         if (at[i]->is_first) {
             memcpy(whole->language, out[i].language, sizeof whole->language);
@@ -175,7 +168,7 @@ static int listen(struct pieces *p, struct piece **at, int count, struct err *e)
 
 /* The next pieces that can be decoded together: of Whisper first those that begin a recording, then
  * those of one language. */
-static int choose(struct pieces *p, struct piece **at, int most)
+static int choose(const struct pieces *p, struct piece **at, int most)
 {
     int n = 0;
     for (int pass = 0; pass < 2 && !n; pass++)
@@ -184,7 +177,7 @@ static int choose(struct pieces *p, struct piece **at, int most)
             bool is_next = !p->t->is_whisper || piece->is_first == (pass == 0);
             if (piece->is_done || !is_next)
                 continue;
-            if (n && !same_language(language_of(p, at[0]), language_of(p, piece)))
+            if (n && strcmp(language_of(p, at[0]), language_of(p, piece)) != 0)
                 continue;
             at[n++] = piece;
         }
@@ -199,7 +192,7 @@ static int decode(struct pieces *p, struct err *e)
         output_progress("transcribing piece", p->done, p->count);
         rc = p->t->is_whisper ? listen(p, at, n, e) : speak(p->t, at, n, e);
         if (rc)
-            err_in(e, "%s", p->recordings[at[0]->recording].name);
+            err_in(e, "%s", at[0]->recording->name);
         for (int i = 0; i < n; i++)
             at[i]->is_done = true;
         p->done += n;
@@ -211,12 +204,12 @@ static int decode(struct pieces *p, struct err *e)
 /* ---------------------------------------------------------------- gathering -- */
 
 /* Append the segments of a piece, moved to where it lies in time. */
-static void gather(struct pieces *p, struct piece *piece)
+static void gather(struct piece *piece)
 {
-    struct speech *whole = &p->recordings[piece->recording].result;
+    struct speech *whole = &piece->recording->result;
     double from = (double)piece->from / AUDIO_RATE;
     struct speech *r = &piece->result;
-    size_t count = (size_t)(whole->count + r->count);
+    size_t count = (size_t)whole->count + (size_t)r->count;
     whole->segments = xreallocarray(whole->segments, count, sizeof *whole->segments);
     for (int i = 0; i < r->count; i++) {
         struct speech_segment *g = &whole->segments[whole->count++];
@@ -239,10 +232,10 @@ static void pieces_release(struct pieces *p)
 
 int transcribe_pieces(const struct transcriber *t, struct recording *at, int count, struct err *e)
 {
-    struct pieces p = {.t = t, .recordings = at, .recording_count = count};
+    struct pieces p = {.t = t};
     for (int i = 0; i < count; i++) {
         int before = p.count;
-        if (at[i].is_bad || !cut(&p, i, &at[i].error))
+        if (at[i].is_bad || !cut(&p, &at[i], &at[i].error))
             continue;
         at[i].is_bad = true;
         for (; p.count > before; p.count--)
@@ -250,7 +243,7 @@ int transcribe_pieces(const struct transcriber *t, struct recording *at, int cou
     }
     int rc = decode(&p, e);
     for (int i = 0; i < p.count && !rc; i++)
-        gather(&p, &p.at[i]);
+        gather(&p.at[i]);
     pieces_release(&p);
     return rc;
 }

@@ -368,12 +368,12 @@ static mx_array encode(const struct whisper *m, const struct model_input *in)   
 {
     const struct whisper_stack *s = &m->encoder;
     struct passage p = {.key = stack_key(s, in->dropout_key)};
-    struct keys own;
+    struct keys own, across;
 
     mx_array x = embed_sound(m, in->mel, p.key);
     for (int i = 0; i < s->L; i++)
         x = in->checkpoint ? checkpointed_layer(&s->layers[i], &p, x, MX_NONE, in->checkpoint)
-                           : layer(&s->layers[i], &p, x, MX_NONE, &own, NULL);
+                           : layer(&s->layers[i], &p, x, MX_NONE, &own, &across);
     mx_at("encoder.layer_norm");
     return nn_layer_norm(&s->layer_norm, x);
 }
