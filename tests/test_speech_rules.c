@@ -45,7 +45,7 @@ static void test_speech_rules__older_files_have_them_in_config(void **state)
     assert_int_equal(speech_rules_open(&r, dir, &e), 0);      /* no file, no rule */
     assert_int_equal(r.never_count + r.never_first_count + r.first_times, 0);
     put(dir, "config.json",
-        "{\"vocab_size\": 10, \"suppress_tokens\": [3, 9], \"begin_suppress_tokens\": null}");
+        "{\"vocab_size\": 10, \"suppress_tokens\": [3, -1, 9], \"begin_suppress_tokens\": null}");
     assert_int_equal(speech_rules_open(&r, dir, &e), 0);
     assert_int_equal(r.never_count, 2);
     assert_int_equal(r.never[1], 9);
@@ -71,7 +71,7 @@ static void test_speech_rules__refuses_ids_beyond_the_vocabulary(void **state)
         const char *text, *says;
     } bad[] = {
         {"{\"suppress_tokens\": [1, 10]}", "suppress_tokens[1] is 10"},
-        {"{\"suppress_tokens\": [-1]}", "suppress_tokens[0] is -1"},
+        {"{\"suppress_tokens\": [-2]}", "suppress_tokens[0] is -2"},
         {"{\"begin_suppress_tokens\": [\"a\"]}", "begin_suppress_tokens[0] is a string"},
         {"{\"begin_suppress_tokens\": 5}", "begin_suppress_tokens"},
         {"{\"max_initial_timestamp_index\": \"x\"}", "max_initial_timestamp_index"},
