@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_whisper.sh - training Whisper as a user sees it: every way of training, frozen encoders, a run
+# test_train_whisper.sh - training Whisper as a user sees it: every way of training, frozen encoders, a run
 # that is cut short with everything random, and records that cannot be learnt from.
 . "$(dirname "$0")/lib"
 
