@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "text/language.h"
 #include "train/generate.h"
 #include "train/speech_window.h"
 
@@ -89,10 +90,11 @@ static bool asks_language(const char *language)
 static int find_language(const struct job *j, int32_t *id, struct err *e)
 {
     const char *language = j->o->language;
+    struct err ignored = {0};
     *id = -1;
     if (!j->f->is_multilingual) {
-        bool is_english = asks_language(language) || strcmp(language, "en") == 0 ||
-                          strcmp(language, "english") == 0;
+        /* English is the first of all languages. */
+        bool is_english = asks_language(language) || language_find(language, 1, &ignored) == 0;
         if (is_english && j->o->task != WHISPER_TRANSLATE)
             return 0;
         err_set(e, ERR_USAGE, "%s: the model writes English only, found %s %s", j->s->model->dir,

@@ -122,6 +122,8 @@ check "language: the nearest" grep -q "german" "$dir/err"
 en="--model $whisper/en --decoding-temperatures 0 --max-new-tokens 12"
 run "$attune" transcribe $en "$clips/voice.wav"
 check "a model for English" test $code -eq 0 -a "$(wc -l <"$dir/out")" -eq 1
+run "$attune" transcribe $en "$clips/voice.wav" --language English
+check "a model for English: English by its name" test $code -eq 0
 expect "a model for English: another language" 2 'English only' \
     "$attune" transcribe $en "$clips/voice.wav" --language de
 expect "a model for English: translate" 2 'English only' \
